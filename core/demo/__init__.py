@@ -6,6 +6,8 @@
     words         words for the sentences of the demo pool
     faults        plant known faults in clean rows
     pairs         generate the demo preference set
+    measured      unpack the measured results that ship with the app
+    build         measure the demo pool and pack the results
     training      how the shipped model was made
 
 The model is in the folder `model` of this package.

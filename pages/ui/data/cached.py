@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import streamlit as st
 
+from core.demo.measured import unpack_measured
 from core.measurement.lookup import find_signal
 from core.measurement.run_data import load_measured
 from core.measurement.runs import Run
@@ -73,6 +74,13 @@ def freeze_heap() -> None:
 def stored_pools() -> list[dict[str, Any]]:
     """List the pools in the workspace, last opened first, as `core.pool.pools.recent_pools` does."""
     return pools.recent_pools(workspace().root)
+
+
+def open_demo() -> Pool:
+    """Open the demo pool with the measured results that ship with it."""
+    root = workspace().root
+    unpack_measured(root, again=all(entry["source"] != pools.DEMO for entry in stored_pools()))
+    return pools.load_pool(pools.DEMO, workspace=root)
 
 
 def pool(key: str) -> Pool:

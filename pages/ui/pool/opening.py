@@ -122,8 +122,8 @@ def _open_choice(choice: str, header: Mapping[str, bool], hub: Mapping[str, str]
 def open_source(source: str, **options: Any) -> None:
     """Open a pool: at once if it is stored, else as soon as a job has read it. Show why if it cannot be opened."""
     with show.errors():
-        load = pools.load_pool if source == pools.DEMO else pools.load_stored
-        pool = load(source, workspace=cached.workspace().root, **options)
+        demo = source == pools.DEMO
+        pool = cached.open_demo() if demo else pools.load_stored(source, workspace=cached.workspace().root, **options)
         if pool is not None:
             _open(pool.fingerprint)
         job = imports.start(source, **options)

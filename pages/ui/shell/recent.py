@@ -48,12 +48,7 @@ def last_pool() -> str:
     if entries and entries[0]["opened"] is not None:
         return str(entries[0]["fingerprint"])
     stored = next((entry["fingerprint"] for entry in entries if entry["source"] == pools.DEMO), None)
-    return stored or demo_pool()
-
-
-def demo_pool() -> str:
-    """Return the fingerprint of the demo pool, which is imported if it is not stored or is damaged."""
-    return pools.load_pool(pools.DEMO, workspace=cached.workspace().root).fingerprint
+    return stored or cached.open_demo().fingerprint
 
 
 def remember(fingerprint: str) -> None:

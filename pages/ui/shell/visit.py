@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import streamlit as st
 
 from core.errors import PoolError, RecipeError, WinnowError
+from pages.ui.data import cached
 from pages.ui.shell import links, recent, show, visitors
 from pages.ui.shell.changes import FUTURE, PAST, is_view, keep_view, leave_view, open_view
 from pages.ui.shell.current import view_pool
@@ -39,7 +40,7 @@ def _open_link(link: Mapping[str, str]) -> None:
     try:
         view_pool(fingerprint or recent.last_pool())
     except WinnowError as error:  # a damaged pool; the demo pool lets the visitor open another
-        view_pool(recent.demo_pool())
+        view_pool(cached.open_demo().fingerprint)
         leave_notice(f"{error} The demo pool is shown instead.")
         return
     try:

@@ -17,7 +17,7 @@ def load() -> None:
     try:
         stored = [entry for entry in cached.stored_pools() if entry["source"] == pools.DEMO or not are_apart()]
         if not stored:
-            pools.load_pool(pools.DEMO, workspace=cached.workspace().root)
+            cached.open_demo()
             stored = cached.stored_pools()
         pool = cached.pool(stored[0]["key"])
         cached.tasks(pool)
