@@ -1,4 +1,4 @@
-"""The main journey in a real browser: open the demo, measure, explore, move the budget, pin, export, reproduce."""
+"""The main journey in a real browser: open a file, measure, explore, move the budget, pin, export, reproduce."""
 
 import json
 import re
@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+from core.demo.pool import demo_rows, json_lines
+
 ROOT = Path(__file__).parents[2]
 PAGES = ("measure", "explore", "select", "export")
 expect.set_options(timeout=30_000)
-MEASURE_TIMEOUT_MS = 600_000  # milliseconds; measuring the demo pool on a slow machine
+MEASURE_TIMEOUT_MS = 600_000  # milliseconds; measuring 1,000 rows on a slow machine
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -62,12 +64,15 @@ def run_core(*arguments: str) -> dict:
     return json.loads(done.stdout)
 
 
-def test_from_the_demo_pool_to_a_file_that_the_command_line_writes_too(page, serve, tmp_path):
-    workspace = tmp_path / "workspace"
-    with serve(workspace) as (address, _):
+def test_from_a_file_to_a_selection_that_the_command_line_writes_too(page, serve, tmp_path):
+    workspace, mine = tmp_path / "workspace", tmp_path / "mine.jsonl"
+    mine.write_bytes(json_lines(demo_rows()[0][:1000]))
+    with serve(workspace, WINNOW_DATA_ROOTS=str(tmp_path)) as (address, _):
         page.goto(address)
         expect(page.get_by_text("Demo pool").first).to_be_visible()
         wait_until_idle(page)
+        choose_pool(page, str(mine))
+        expect(page.get_by_role("heading", name="mine.jsonl")).to_be_visible()
 
         page.get_by_role("button", name="Measure this pool").click()
         page.get_by_role("button", name="Measure 1 method").click()
@@ -80,39 +85,39 @@ def test_from_the_demo_pool_to_a_file_that_the_command_line_writes_too(page, ser
         expect(page.get_by_test_id("stPlotlyChart").first).to_be_visible()
 
         go_to(page, "Select")
-        assert headline_rows(page) == 240  # 10% of 2,400
+        assert headline_rows(page) == 100  # 10% of 1,000
         slider = page.get_by_role("slider", name="Budget")
         slider.focus()
-        for tenth in range(101, 111):
+        for rows in range(101, 111):
             slider.press("ArrowRight")  # 0.1% each
-            expect(page.locator("h3").first).to_have_text(re.compile(f"^{2400 * tenth // 1000} of 2,400 rows"))
+            expect(page.locator("h3").first).to_have_text(re.compile(f"^{rows} of 1,000 rows"))
         wait_until_idle(page)
 
         page.get_by_text(re.compile("^Top ranked")).click()
         page.get_by_placeholder("Reason").fill("read by hand")
         page.get_by_role("button", name="Always exclude").click()
         expect(page.get_by_text("0 always included, 1 always excluded")).to_be_visible()
-        assert headline_rows(page) == 264  # the next row of the order replaced it
+        assert headline_rows(page) == 110  # the next row of the order replaced it
 
         page.reload()
         wait_until_idle(page)
         expect(page.get_by_text("0 always included, 1 always excluded")).to_be_visible()
-        assert headline_rows(page) == 264
+        assert headline_rows(page) == 110
 
         go_to(page, "Export")
-        page.get_by_role("button", name=re.compile("Write 264 rows")).click()
+        page.get_by_role("button", name=re.compile("Write 110 rows")).click()
         chosen = download_file(page, "chosen.jsonl", tmp_path)
         recipe = download_file(page, "chosen.recipe.yaml", tmp_path)
         manifest = download_file(page, "chosen.manifest.json", tmp_path)
 
     lines = chosen.read_text().splitlines()
     pins = json.loads(manifest.read_text())["recipe"]["pins"]
-    assert len(lines) == 264
+    assert len(lines) == 110
     assert [(pin["side"], pin["reason"]) for pin in pins] == [("out", "read by hand")]
     assert pins[0]["id"] not in {json.loads(line)["id"] for line in lines}
 
     headless = run_core("run", str(recipe), "--out", str(tmp_path / "headless.jsonl"), "--workspace", str(workspace))
-    assert headless["rows"] == 264
+    assert headless["rows"] == 110
     assert (tmp_path / "headless.jsonl").read_bytes() == chosen.read_bytes()
     again = tmp_path / "again.jsonl"
     run_core("replay", str(manifest), "--out", str(again), "--workspace", str(workspace))
