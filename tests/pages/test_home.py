@@ -42,7 +42,9 @@ def test_a_baseline_is_no_measured_method(run, workspace, pool):
 
 def test_a_running_measurement_is_named(pool, app, job):
     job({"kind": "measure", "pool": pool.fingerprint, "key": "k"}, state="running")
-    assert steps(app("pool"))["Measure"] == "running"
+    at = app("pool")
+    assert steps(at)["Measure"] == "running"
+    assert "Show the progress" in at.button(key="to.measure").label
 
 
 def test_an_export_counts_for_the_selection_it_was_made_of(run, app):

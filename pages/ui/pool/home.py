@@ -4,12 +4,13 @@ import streamlit as st
 
 from core.schema import Pool
 from pages.ui.pool import opening
-from pages.ui.shell import road, show
+from pages.ui.shell import road, running, show
 
 WHAT = "Find the part of your instruction data that is worth training on"
 WHY = (
-    "A language model reads every row once; then you rank, compare and select rows without waiting. In published "
-    "experiments, the right 10% to 15% of a pool trained better models than the whole pool."
+    "A language model measures every row; then you rank, compare and select rows without waiting. Papers report better "
+    "models from 10% to 15% of a pool than from the whole pool, but this depends on the pool. Winnow compares every "
+    "method with random rows, so that you can check."
 )
 
 
@@ -27,6 +28,8 @@ def draw(pool: Pool | None) -> None:
 
 def _next_step(pool: Pool) -> None:
     """Draw the button to the first page that has something to show."""
-    page, label = ("explore", "See the scores") if road.measured_methods(pool) else ("measure", "Measure this pool")
+    page, label = "measure", "Show the progress" if running.measuring(pool) else "Measure this pool"
+    if road.measured_methods(pool):
+        page, label = "explore", "See the scores"
     if st.button(show.on_primary(label), icon=show.PAGES[page]["icon"], type="primary", key=f"to.{page}"):
         st.switch_page(show.PAGES[page]["page"])
