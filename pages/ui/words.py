@@ -132,3 +132,8 @@ def escape_markdown(value: object) -> str:
 def model_name(name: str) -> str:
     """Return the display name of a model: the last part of its id, folder or file, or its name in MODEL_NAMES."""
     return MODEL_NAMES.get(name) or name.rstrip("/").rsplit("/", 1)[-1]
+
+
+def the_model(name: str) -> str:
+    """Return the display name of a model as part of a sentence."""
+    return f"the {model_name(name)}" if name == "embedded" else model_name(name)

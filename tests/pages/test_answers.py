@@ -41,7 +41,7 @@ def test_the_title_states_both_medians_of_the_selected_rows_and_of_all(at):
 def test_missing_empty_refused_and_truncated_answers_are_counted(at):
     words = page_text(at)
     assert "1,200 answers to 240 rows · 5 missing (0.4%) · 1 empty (under 0.1%)" in words
-    assert "1 begin like a refusal" in words and "1 hit the token limit" in words
+    assert "1 started with a refusal" in words and "1 hit the token limit" in words
     assert "2 rows with fewer than 5 answers" in words and "1 row with fewer than two answers: no score" in words
 
 

@@ -397,8 +397,9 @@ def test_derived_tasks_are_labelled_as_derived(unlabelled, workspace, app):
     task_confidence_run(workspace, unlabelled)
     at = choose(app("explore"), "task_confidence")
     assert "least confident on derived 2 (0.25) and most confident on derived 3 (0.80)" in verdict(at)
-    assert "Tasks are derived: clusters of similar prompts, by k-means over embeddings by built-in model." in page_text(
-        at
+    assert (
+        "Tasks are derived: clusters of similar prompts, by k-means over embeddings by the built-in model."
+        in page_text(at)
     )
     assert "Confidence by derived task" in [part.value for part in at.subheader]
     click(at, "explore.confidence", [{"point_index": 0, "curve_number": 0}])

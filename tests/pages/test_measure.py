@@ -353,7 +353,7 @@ def test_a_job_for_other_settings_does_not_block(pool, app, job):
 def test_a_measured_method_shows_its_results_and_leads_to_the_scores(run, app):
     at = app("measure")
     assert not at.exception
-    assert "4,321 tokens, measured with built-in model" in texts(at)
+    assert "4,321 tokens, measured with the built-in model" in texts(at)
     assert "24 rows" in texts(at)
     assert len(at.get("plotly_chart")) == 1
     assert "See the scores" in named(at)
@@ -496,5 +496,5 @@ def test_a_run_that_serves_several_methods_is_one_result(run, app):
 def test_answers_of_little_use_are_counted(measure, app):
     measure(answers={"asked": 50, "missing": 2, "empty": 0, "refused": 3, "truncated": 1})
     shown = texts(app("measure")).replace("\\", "")
-    sentence = '48 answers; 2 are missing, 3 begin like a refusal and 1 hit the token limit. Raise "Max new tokens"'
+    sentence = '48 answers; 2 are missing, 3 started with a refusal and 1 hit the token limit. Raise "Max new tokens"'
     assert sentence in shown

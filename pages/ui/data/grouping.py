@@ -6,7 +6,7 @@ from core.measurement.lookup import find_signal
 from core.measurement.runs import Run
 from core.schema import IntArray, Pool, Reading
 from pages.ui.data import cached
-from pages.ui.words import escape_markdown, model_name, task_label
+from pages.ui.words import escape_markdown, task_label, the_model
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +81,7 @@ def _find_derived_run(pool: Pool, run: Run) -> Run | None:
 def _load_derived(run: Run) -> Grouping:
     assert run.tasks is not None
     codes, names = cached.measurements(run).columns["task_code"], run.tasks.names
-    by = model_name(run.tasks.embeddings or str(run.model["name"]))
+    by = the_model(run.tasks.embeddings or str(run.model["name"]))
     if (codes < 0).any():  # a row without an embedding
         names, codes = (*names, None), codes % (len(names) + 1)
     return Grouping(f"derived: {run.id}", names, codes, by)

@@ -88,7 +88,7 @@ def describe_answer_counts(counts: AnswerCounts, k: int) -> str:
     parts = {
         "missing": counts.missing,
         "empty": counts.empty,
-        "begin like a refusal": counts.refused,
+        "started with a refusal": counts.refused,
         "hit the token limit": counts.truncated,
     }
     problems = [f"{n:,} {name} ({_share(n, counts.asked)})" for name, n in parts.items() if n]

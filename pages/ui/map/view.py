@@ -17,7 +17,7 @@ from pages.ui.data.bins import Values
 from pages.ui.data.live_selection import LiveSelection
 from pages.ui.map import job
 from pages.ui.map.figure import SIDE
-from pages.ui.words import escape_markdown, join_range, model_name
+from pages.ui.words import escape_markdown, join_range, the_model
 
 CELLS = 128  # of the density, per side
 COARSE = 24  # cells per side of the grid in the headline
@@ -122,7 +122,7 @@ def share_of_cells(cell: IntArray, rows: IntArray) -> float:
 
 def describe(map_layout: MapLayout, source: EmbeddingSource, sent_rows: int, pool: Pool) -> str:
     """Explain what the map shows and how many rows are sent."""
-    by = escape_markdown(model_name(source.model))
+    by = escape_markdown(the_model(source.model))
     how = f"first two principal components, {100 * sum(map_layout.share):.0f}% of variance"
     how = (
         "nearby points are similar; distances between clusters are not meaningful"

@@ -16,7 +16,7 @@ from pages.ui.data import cached
 from pages.ui.measure import costs
 from pages.ui.measure.status import Status
 from pages.ui.shell import jobs, running, show, state
-from pages.ui.words import escape_markdown, format_rows, join_words, model_name
+from pages.ui.words import escape_markdown, format_rows, join_words, the_model
 
 
 def panels(pool: Pool, statuses: Sequence[Status]) -> None:
@@ -47,7 +47,7 @@ def _describe_time(run: Run) -> str:
 def _draw(run: Run, key: str) -> None:
     """Draw the model, the time by stage, and what only this method knows of its run."""
     tokens = show.format_count(run.summary.get("tokens", 0))
-    st.text(f"{tokens} tokens, measured with {model_name(run.model['name'])}")
+    st.text(f"{tokens} tokens, measured with {the_model(run.model['name'])}")
     if run.tasks is not None:
         st.caption(escape_markdown(_describe_tasks(run)))
     if "answers" in run.summary:
@@ -92,7 +92,7 @@ def _draw_adapter(warm_up: Mapping[str, Any], key: str) -> None:
 def _describe_answers(counts: Mapping[str, int]) -> str:
     """Return how many answers there are, and how many are of little use."""
     problems = {"missing": "are missing", "empty": "are empty"}
-    problems |= {"refused": "begin like a refusal", "truncated": "hit the token limit"}
+    problems |= {"refused": "started with a refusal", "truncated": "hit the token limit"}
     parts = [f"{counts[name]:,} {words}" for name, words in problems.items() if counts[name]]
     advice = ' Raise "Max new tokens" to avoid that.' if counts["truncated"] else ""
     answers = f"{counts['asked'] - counts['missing']:,} answers"
@@ -102,7 +102,7 @@ def _describe_answers(counts: Mapping[str, int]) -> str:
 def _describe_tasks(run: Run) -> str:
     """Return where tasks and confidence come from."""
     assert run.tasks is not None
-    model = model_name(run.tasks.embeddings or run.model["name"])
+    model = the_model(run.tasks.embeddings or run.model["name"])
     source = f"derived from embeddings by {model}" if run.tasks.derived else f"from the {run.tasks.source}"
     prompts = run.summary.get("asked")
     words = f" The model continued {prompts:,} prompts by {run.summary['continued']:,} tokens." if prompts else ""
@@ -168,7 +168,7 @@ def other_work(pool: Pool, plan: jobs.Plan, statuses: Sequence[Status]) -> None:
 def _draw_other(run: Run) -> None:
     with st.container(horizontal=True, vertical_alignment="center", key=f"run-{run.id}"):
         st.badge("Measured", icon=":material/check:", color="green")
-        st.text(f"{METHODS[run.method['name']].label} with {model_name(run.model['name'])}", width="stretch")
+        st.text(f"{METHODS[run.method['name']].label} with {the_model(run.model['name'])}", width="stretch")
         st.caption(f"seed {run.seed} · {show.format_count(run.summary.get('tokens', 0))} tokens", width="content")
         st.button("Use these settings", key=f"use.{run.id}", on_click=_use_run, args=(run,))
 

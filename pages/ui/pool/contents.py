@@ -24,7 +24,7 @@ from pages.ui.data import cached
 from pages.ui.pool import opening
 from pages.ui.row import duplicates, inspector
 from pages.ui.shell import show, state
-from pages.ui.words import escape_markdown, model_name
+from pages.ui.words import escape_markdown, the_model
 
 PAGE = 100  # rows of the table sent to the browser at once
 MAX_MATCHES = 10_000  # most rows that a search returns
@@ -54,7 +54,8 @@ def headline(pool: Pool) -> None:
             "Exact duplicates",
             show.format_count(cached.count_duplicates(pool)),
             duplicates.count_words(pool),
-            help="Rows with the same prompt and response as an earlier row. They stay in the pool.",
+            help="Exact duplicates have the same prompt and response as an earlier row, near-duplicates almost the "
+            "same. All of them stay in the pool.",
         )
         show.metric(
             "Skipped rows",
@@ -71,8 +72,8 @@ def _describe_demo(pool: Pool) -> str:
     tasks, bad = len(cached.tasks(pool)[0]), len(cached.answer_key(pool) or ())
     words = glossary.link("known_bad_rows", "known bad rows")
     return (
-        f"The demo pool has short examples from {tasks} tasks. {bad} of them are {words}, planted on purpose: swapped "
-        "or truncated responses, gibberish, duplicates. So you can see which methods discard them."
+        f"The demo pool has short examples from {tasks} tasks. {bad} of them are {words}, planted on purpose (swapped "
+        "or truncated responses, gibberish, duplicates), so that you can see which methods discard them."
     )
 
 
@@ -81,7 +82,7 @@ def _count_tokens(pool: Pool) -> tuple[int, str] | None:
     if not runs:
         return None
     tokens = cached.measurements(runs[0]).columns["response_tokens"]
-    return int(tokens.sum()), model_name(str(runs[0].model["name"]))
+    return int(tokens.sum()), the_model(str(runs[0].model["name"]))
 
 
 def pictures(pool: Pool) -> None:

@@ -49,9 +49,7 @@ def count_words(pool: Pool) -> str | None:
     near = near_duplicate_columns(pool)
     if not near:
         return None
-    column = duplicate_column(near)
-    similarity = column.removeprefix(NEAR_DUPLICATES_PREFIX)
-    return f"{int((near[column] >= 0).sum()):,} near-duplicates (similarity ≥ {similarity})"
+    return f"{int((near[duplicate_column(near)] >= 0).sum()):,} near-duplicates"
 
 
 def filter_labels(pool: Pool) -> dict[str, str]:

@@ -19,7 +19,7 @@ from core.workspace.jobs import Job, cancel_job, delete_job, get_job, list_jobs,
 from pages.ui.data import cached
 from pages.ui.shell import recent, running, show, state, visitors
 from pages.ui.shell.running import POLL_S
-from pages.ui.words import escape_markdown, join_words, model_name
+from pages.ui.words import escape_markdown, join_words, the_model
 
 LOG_LINES = 30
 MAX_STOPPED = 3  # unfinished jobs of other settings that are shown
@@ -56,7 +56,7 @@ def plan(pool: Pool) -> Plan:
     names = join_words([method.label for method in methods]) if len(methods) < 4 else f"{len(methods)} methods"
     return Plan(
         key=key,
-        title=f"{names} on {show.pool_name(pool.name, pool.source)} with {model_name(model)}",
+        title=f"{names} on {show.pool_name(pool.name, pool.source)} with {the_model(model)}",
         about={"key": key, "pool": pool.fingerprint, "pool_name": pool.name, "model": model, **measured},
         measure=tuple(measure_arguments(recipe, "measure", cached.workspace(), methods[1:])),
         estimate=tuple(measure_arguments(recipe, "estimate", cached.workspace(), methods[1:])),

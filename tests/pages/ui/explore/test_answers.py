@@ -19,7 +19,7 @@ def test_problems_of_answers_are_counted_and_zero_counts_omitted():
         == "50 answers to 10 rows · none missing, empty, refused or at the token limit."
     )
     some = answers.describe_answer_counts(AnswerCounts(1000, 5000, 7, 0, 1, 2500, 4, 1), 5)
-    assert "7 missing (0.1%) · 1 begin like a refusal (under 0.1%) · 2,500 hit the token limit (50.0%)" in some
+    assert "7 missing (0.1%) · 1 started with a refusal (under 0.1%) · 2,500 hit the token limit (50.0%)" in some
     assert "empty" not in some and "4 rows with fewer than 5 answers" in some
     assert some.endswith("1 row with fewer than two answers: no score.")
 
