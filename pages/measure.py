@@ -7,7 +7,7 @@ from pages.ui.shell import jobs, state
 
 pool = state.need_pool()
 st.title("Measure", anchor=False)
-st.caption("Measuring runs the model once over every row. After that, all sliders respond instantly.")
+st.caption("Measuring runs the model over every row. After that, all sliders respond instantly.")
 
 plan, statuses, prices = jobs.plan(pool), status.find_statuses(pool), costs.find_prices(pool)
 choice, action = st.columns([3, 2], gap="large")

@@ -51,5 +51,5 @@ def describe_start_model(run: Run) -> dict[str, str]:
 def start_model_sentence(run: Run) -> str:
     """Return what `describe_start_model` returns as a sentence; empty if the kind is not known."""
     about = describe_start_model(run)
-    sentence = "The warm-up started from a {kind} model ({evidence}); the paper uses {paper}."
+    sentence = "Warm-up training started from a {kind} model ({evidence}); the paper trains {paper}."
     return sentence.format(**about) if about else ""

@@ -51,8 +51,8 @@ def test_the_measure_page_lists_groups_and_says_what_it_started_from(open_page):
     at = open_page("measure")
     text = page_text(at)
     assert "3 groups of category, each calibrated separately." in text
-    assert "The warm-up started from a tuned model (its tokenizer has a chat template" in text
-    assert "the paper uses a base model, one domain at a time" in text
+    assert "Warm-up training started from a tuned model (its tokenizer has a chat template" in text
+    assert "the paper trains a base model, one domain at a time" in text
     table = at.dataframe[0].value
     assert table["Rows"].tolist() == [78, 78, 78]
     assert table["Warm-up rows"].tolist() == [8, 8, 8]
@@ -91,7 +91,7 @@ def test_explore_shows_the_sign_by_group_and_no_common_band(open_page):
     text = page_text(at)
     assert "ΔH by group" in text
     assert "Each group was calibrated separately; groups are the labels of category." in text
-    assert "The warm-up started from a tuned model" in text
+    assert "Warm-up training started from a tuned model" in text
     plane, bars = [json.loads(chart.proto.spec) for chart in at.get("plotly_chart")][:2]
     assert "ΔNLL band" not in [trace.get("name") for trace in plane["data"]]
     assert sum("sums" in label for label in bars["layout"]["yaxis"]["ticktext"]) == 1

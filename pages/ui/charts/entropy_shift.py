@@ -164,4 +164,5 @@ def spread(names: Sequence[str], quantiles: Values, shares: Values, counts: IntA
         figures.scatter("markers", figures.nullable(selected), places, marker=DIAMOND | {"color": selection}, **hover),
     ]
     zero = figures.line_shape(x=0, color=faint(REST, 0.9))
-    return _task_figure(traces, labels, xaxis=figures.fixed_axis("ΔH", nticks=6), shapes=[zero])
+    axis = figures.fixed_axis("ΔH (nats per response token)", nticks=6)
+    return _task_figure(traces, labels, xaxis=axis, shapes=[zero])

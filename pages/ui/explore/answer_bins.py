@@ -80,7 +80,7 @@ def draw_bins(counts: BinCounts, pool: Pool, scored: ScoredAnswers) -> Pick | No
         if name != answer_divergence.NONE_SELECTED or len(counts.untouched)
     ]
     legend = {name: answer_divergence.BIN_COLOURS[name] for name in entries}
-    st.html(html_bars.legend(legend | {f"{100 * counts.share:.1f}% of all rows": theme.WARNING}))
+    st.html(html_bars.legend(legend | {f"{100 * counts.share:.3g}% of all rows": theme.WARNING}))
     names = [f"bin {k + 1:,}" for k in range(len(counts.sizes))]
     figure = answer_divergence.bin_shares(counts.sizes, counts.subset, names, share=counts.share)
     alt = "Selected share of each semantic bin by its size; click a dot to list its rows"

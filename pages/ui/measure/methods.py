@@ -13,7 +13,7 @@ from pages.ui.words import escape_markdown
 
 NOTES = {
     status.BASELINES: "They need no training and no generation. Every method should beat them.",
-    status.IMPORTED: "It is read from a field of your rows. No model runs.",
+    status.IMPORTED: "The score is read from a field of your rows. No model runs.",
 }
 
 

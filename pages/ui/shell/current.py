@@ -84,7 +84,7 @@ def need_run() -> Run:
     _offer_measured(pool)
     if job is not None:
         running.wait_page(job, f"{label} is being measured")
-    sentence = "Measuring runs the model once over every row. After that, all sliders respond instantly."
+    sentence = "Measuring runs the model over every row. After that, all sliders respond instantly."
     show.empty_page(f"{label} is not measured on this pool yet", sentence, page="measure")
 
 
