@@ -133,7 +133,7 @@ def test_removed_stages_are_a_clear_error(run, place, tmp_path):
     assert trained_state(copy, run, 0) is None
     assert list(view(run, [11], copy)) == [BASE]
     shutil.rmtree(token_parts(copy, run).folder)
-    with pytest.raises(WorkspaceError, match="the tokens of this run are gone"):
+    with pytest.raises(WorkspaceError, match="the tokens of this run are missing"):
         view(run, [12], copy)
     shutil.rmtree(base_parts(copy, run).folder)
     with pytest.raises(WorkspaceError, match="base pass of this run is missing"):
