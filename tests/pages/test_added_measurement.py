@@ -107,5 +107,5 @@ def test_it_is_in_the_list_of_scores_on_the_explore_page(pool, workspace, app):
     box = at.selectbox(key="explore.column.digit_share")
     assert box.value == "digit_share" and "Digits" in box.options
     assert "Highest digits is selected first: rows where digits are more." in "\n".join(
-        str(part.value) for part in at.markdown
+        str(part.value) for part in (*at.markdown, *at.caption)
     )

@@ -475,7 +475,7 @@ def test_blank_and_missing_answers_of_a_file_are_told(pool_file, workspace, read
     assert any(warning.startswith(sentence) for warning in facts["warnings"])
 
 
-@pytest.mark.parametrize(("source", "words"), [("file", "answers_file"), ("server", "base_url, served_model")])
+@pytest.mark.parametrize(("source", "words"), [("file", "answers_file"), ("server", "base_url.*served_model")])
 def test_a_source_without_file_or_address_is_refused(pool_file, workspace, reading, source, words):
     with pytest.raises(MethodError, match=words):
         run_on(pool_file, workspace, reading, replace(SPREAD, source=source))

@@ -72,7 +72,7 @@ def test_a_file_that_is_no_model_is_one_sentence_and_leaves_nothing(tmp_path, co
 
 
 def test_dequantised_weights_are_named_as_such():
-    assert "4 bits" in str(describe_weights("smollm2"))
+    assert "4-bit" in str(describe_weights("smollm2"))
     assert "GGUF" in str(describe_weights("/models/x.gguf"))
     assert describe_weights("embedded") is describe_weights("Qwen/Qwen2.5-0.5B") is None
 

@@ -42,7 +42,7 @@ def test_a_readme_does_not_change_the_revision(folder):
 def test_asking_for_another_revision_of_a_folder_is_refused(folder):
     actual = resolve_model(str(folder)).revision
     assert resolve_model(str(folder), actual).revision == actual
-    with pytest.raises(ModelError, match=f"revision {actual}, not {'0' * 32}"):
+    with pytest.raises(ModelError, match=f"revision {actual}, not the requested {'0' * 32}"):
         resolve_model(str(folder), "0" * 32)
 
 

@@ -321,7 +321,7 @@ def test_a_prompt_as_long_as_may_be_is_continued_within_the_positions(model):
 
 @pytest.mark.parametrize("new_tokens", [0, 39, 4000])
 def test_a_continuation_that_leaves_no_room_for_a_prompt_is_refused(model, new_tokens):
-    with pytest.raises(ModelError, match=rf"{new_tokens} tokens .* reads at most 40 .* between 1 and 38\."):
+    with pytest.raises(ModelError, match=rf"{new_tokens:,} tokens .* reads at most 40 .* between 1 and 38\."):
         GreedyContinuation(replace(model, max_length=40), new_tokens=new_tokens)
     GreedyContinuation(replace(model, max_length=40), new_tokens=38)
 

@@ -164,7 +164,9 @@ def test_a_prompt_without_room_for_its_answers_is_refused(model):
 
 
 def test_answers_that_leave_no_room_for_a_prompt_are_refused(model):
-    with pytest.raises(ModelError, match=r"34 tokens .* at most 35 with the prompt\. Set max_new_tokens to 33 or less"):
+    with pytest.raises(
+        ModelError, match=r"34 tokens .* at most 35 tokens, prompt included\. Set max_new_tokens to 33 or less"
+    ):
         Sampler(replace(model, max_length=35), WARM)
 
 
