@@ -8,6 +8,7 @@ BENCHMARKS = {
     "activation_pass": "the pass with activation states riding on it against the pass without",
     "answer_space": "five answers of each row embedded, and their geometry, against one forward pass per answer",
     "card": "a GPU: pass against body for three sizes, row gradients, warm-up step, five methods end to end",
+    "generation": "sampled and greedy tokens a second against transformers' plain generate",
     "row_gradients": "gradients of single rows, scored, against a plain batch backward and the releases' way",
     "planted_influence": "share of planted rows that preference influence finds, against LESS and chance",
     "pool_load": "reading a large JSONL against datasets.load_dataset",

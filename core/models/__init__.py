@@ -24,6 +24,6 @@ training            Fine-tunes models and computes gradients of single rows.
 
 import os
 
-# A thread of PyTorch waits actively for the others for 10 microseconds rather than for milliseconds: just as fast on an
-# idle processor, for less of its time, and ten times as fast on one that others use too. Read when torch is loaded.
+# A thread of PyTorch that waits for the others spins only shortly, then sleeps: not slower on an idle processor, and
+# several times as fast on one that other programs use too. Read when torch is loaded.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")

@@ -37,7 +37,7 @@ SCORES = st.one_of(  # with ties, missing values, constant columns and single ro
 
 
 def check_position(words, values, value):
-    """Assert that what is told of other rows holds for the values."""
+    """Assert that what the words say of other rows is true of the values."""
     others = np.delete(values[np.isfinite(values)], np.flatnonzero(values[np.isfinite(values)] == value)[0])
     if found := re.search(r"(higher|lower) than (\d+)% of rows", words):
         side = others < value if found[1] == "higher" else others > value
