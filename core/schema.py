@@ -162,6 +162,7 @@ class Method(Protocol):
     label: ClassVar[str]  # name on screen
     paper: ClassVar[str]  # short name of the paper it is from; "" for baselines and what combines or imports
     summary: ClassVar[str]  # one sentence on screen: what it selects and why
+    unscored: ClassVar[str]  # where it has no score, a sentence on what decides instead; "" otherwise
 
     @property
     def needs(self) -> tuple[str, ...]:

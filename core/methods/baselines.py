@@ -21,6 +21,7 @@ class Random(BaseMethod):
     name: ClassVar[str] = "random"
     label: ClassVar[str] = "Random"
     summary: ClassVar[str] = "Selects rows at random. A method has to do better than this."
+    unscored: ClassVar[str] = "Random has no score: the seed determines the order."
     needs: ClassVar[tuple[str, ...]] = ("tokens",)
     ranks_by: ClassVar[str] = "random.rank"  # its own rank: there is no score behind it
     prefer: ClassVar[Prefer] = "low"

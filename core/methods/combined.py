@@ -35,6 +35,12 @@ from core.schema import BoolArray, Columns, Measured, Method, Order, Prefer
 LABEL = "Combination"
 NAME = "combined"
 DEFAULT = '["entropy_shift","longest"]'
+RULES = {  # in words
+    "rank average": "Rank average: prefers rows with a good average rank.",
+    "intersection": "Intersection: prefers rows that every method ranks high, starting with those that all select.",
+    "union": "Union: prefers rows that any method ranks high; each method contributes its best rows.",
+    "filtered": "Filtered: follows the first method, over rows that all others rank near the top.",
+}
 MEMBERS_HINT = 'Write a list such as ["entropy_shift", {"name": "longest", "params": {}}].'
 
 

@@ -95,6 +95,7 @@ class BaseMethod:
 
     label: ClassVar[str]
     paper: ClassVar[str] = ""
+    unscored: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
         for f in fields(self):

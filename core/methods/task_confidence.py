@@ -49,6 +49,9 @@ class TaskConfidence(BaseMethod):
         "Selects more rows of the tasks on which the model is less confident, at random inside each task. "
         "Needs no responses."
     )
+    unscored: ClassVar[str] = (
+        "Task confidence distributes rows over tasks; within a task, the seed determines the order."
+    )
     ranks_by: ClassVar[str] = "task_confidence.rank"  # its own: rows inside a task are random, without a score
     prefer: ClassVar[Prefer] = "low"
 

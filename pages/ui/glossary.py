@@ -342,3 +342,18 @@ GROUPS: dict[str, dict[str, Term]] = {
     },
 }
 TERMS = {key: term for terms in GROUPS.values() for key, term in terms.items()}
+COLUMN_TERMS = {  # columns that are explained by the entry of another name
+    "nll_cal": "nll",
+    "nll_adapted": "nll",
+    "entropy_cal": "entropy",
+    "response_tokens": "response_length",
+    "task_confidence": "confidence",
+    "less": "influence",
+}
+
+
+def key_of_column(name: str) -> str:
+    """Return the key of the entry that explains a column; "" if there is none."""
+    column = name.partition(".")[0]
+    key = COLUMN_TERMS.get(column, column)
+    return key if key in TERMS else ""

@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from core.methods.combined import NAME, Combined, format_members
+from core.methods.combined import NAME, RULES, Combined, format_members
 from core.schema import Pool
 from pages.ui.compare import contenders
 from pages.ui.compare.contenders import BASELINES, MAX_CONTENDERS
@@ -15,12 +15,6 @@ from pages.ui.compare.entries import Entry
 from pages.ui.shell import show, state
 from pages.ui.shell.state import Contender
 
-RULES = {
-    "rank average": "Rank average: prefers rows with a good average rank.",
-    "intersection": "Intersection: prefers rows that every method ranks high, starting with those that all select.",
-    "union": "Union: prefers rows that any method ranks high; each method contributes its best rows.",
-    "filtered": "Filtered: follows the first method, over rows that all others rank near the top.",
-}
 WORDS = {"rank average": " + ", "union": " or ", "intersection": " and ", "filtered": " among the top of "}
 RULE = "compare.rule"
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from html import escape
 
 from core.measurement.token_files import BASE, CALIBRATED, TokenView
+from pages.ui import glossary
 from pages.ui.charts.html_bars import FONT, NUMBERS, QUIET
 from pages.ui.charts.scales import format_number
 from pages.ui.theme import EXTRA, GRID, REST, SELECTED, faint
@@ -89,6 +90,7 @@ def token_legend(what: str, *, calibrated: bool) -> str:
 class ScoreLine:
     """One score of a row among those of the pool."""
 
+    name: str  # of the column
     label: str
     help: str  # formula or source
     value: float
@@ -111,7 +113,7 @@ def score_table(lines: Sequence[ScoreLine]) -> str:
     """Draw each score with its value, percentile and meaning."""
     body = [
         (
-            f'<span title="{escape(one.help)}">{escape(one.label)}</span>',
+            _term(one),
             format_number(one.value),
             "" if one.share is None else position_bar(one.share),
             "–" if one.share is None else f"{int(100 * one.share + 1e-9)}%",  # rounded down, like the meaning
@@ -120,6 +122,12 @@ def score_table(lines: Sequence[ScoreLine]) -> str:
         for one in lines
     ]
     return _table("Scores of this row", ("Score", "Value", "", "Percentile", "Meaning"), body, (12, 6, 14, 8, 34))
+
+
+def _term(line: ScoreLine) -> str:
+    """Draw the label of a score, which opens its entry in the glossary if there is one."""
+    label, key = f'<span title="{escape(line.help)}">{escape(line.label)}</span>', glossary.key_of_column(line.name)
+    return f'<a href="{glossary.ANCHOR}{key}" style="color:inherit">{label}</a>' if key else label
 
 
 def rank_table(lines: Sequence[RankLine], budget: str) -> str:

@@ -81,7 +81,8 @@ def describe_score(name: str, values: Values, row: int) -> ScoreLine:
     about, value = meaning(name), float(values[row])
     lower, same, higher = (int(np.count_nonzero(mark)) for mark in (values < value, values == value, values > value))
     share = (lower + same / 2) / (lower + same + higher) if lower or higher else None
-    return ScoreLine(about.label, about.help, value, share, about.explain(value, lower, max(same - 1, 0), higher))
+    words = about.explain(value, lower, max(same - 1, 0), higher)
+    return ScoreLine(name, about.label, about.help, value, share, words)
 
 
 # Ranks

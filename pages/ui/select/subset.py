@@ -25,10 +25,6 @@ from pages.ui.words import best_of_each_group, display_column, escape_markdown, 
 MAX_TASKS = 16  # tasks shown; the rest is one line
 CUTOFF_ROWS = 10  # rows shown on either side of the cutoff
 TOP_ROWS = 200  # best rows to look through
-UNSCORED = {  # methods that rank by no column
-    "random": "Random has no score: the seed determines the order.",
-    "task_confidence": "Task confidence distributes rows over tasks; within a task, the seed determines the order.",
-}
 LEGEND = {
     "selection": theme.SELECTED,
     "selection, within the chance range": theme.faint(theme.SELECTED, 0.45),
@@ -136,7 +132,7 @@ def score_histogram(run: Run, live: LiveSelection) -> None:
     """Draw the cutoff in the histogram of the score that the method ranks by."""
     column = display_column(live.method)
     if column not in cached.columns(run, live.method):
-        st.caption(escape_markdown(UNSCORED.get(live.method.name, f"{live.method.label} has no score.")))
+        st.caption(escape_markdown(live.method.unscored or f"{live.method.label} has no score."))
         return
     by_score = column == live.method.ranks_by
     rule = "rows beyond the cutoff are not selected" if by_score else f"{best_of_each_group(live.method)} are selected"

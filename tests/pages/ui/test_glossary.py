@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from core.measurement import MEASUREMENTS, all_signals
 from pages.ui import glossary
 from pages.ui.glossary import GROUPS, TERMS
 
@@ -44,3 +45,12 @@ def test_a_link_shows_the_word_and_names_the_entry(text):
 def test_a_link_without_an_entry_is_an_error():
     with pytest.raises(KeyError):
         glossary.link("no such term", "words")
+
+
+def test_scores_lead_to_their_entries():
+    columns = {name for names in all_signals().values() for name in names}
+    columns |= {name for one in MEASUREMENTS.values() for name in one.scores}
+    assert set(glossary.COLUMN_TERMS) <= columns
+    assert set(glossary.COLUMN_TERMS.values()) <= set(TERMS)
+    assert glossary.key_of_column("influence.sound") == "influence"
+    assert glossary.key_of_column("answers_counted") == ""

@@ -69,7 +69,7 @@ def test_text_of_a_pool_stays_text(after):
 
 def test_names_of_methods_and_reasons_stay_text():
     lines = [RankLine(text, None, 5, False, text) for text in HOSTILE]
-    scores = [ScoreLine(text, text, 1.0, 0.5, text) for text in HOSTILE]
+    scores = [ScoreLine(text, text, text, 1.0, 0.5, text) for text in HOSTILE]
     for html in (drawings.rank_table(lines, HOSTILE[0]), drawings.score_table(scores)):
         read = ParsedHtml(html)
         assert {tag for tag, _ in read.tags} <= {"div", "span"}
@@ -109,9 +109,14 @@ def test_a_long_response_is_cut_and_answers_begin_on_a_line_of_their_own():
 
 
 def test_the_score_table_shows_value_percentile_and_meaning():
-    scores = [ScoreLine("ΔH", "how", 0.25, 0.838, "surprising"), ScoreLine("K", "", 5, None, "nothing")]
-    text = ParsedHtml(drawings.score_table(scores)).text
+    scores = [
+        ScoreLine("delta_entropy", "ΔH", "how", 0.25, 0.838, "surprising"),
+        ScoreLine("answers_counted", "K", "", 5, None, "nothing"),
+    ]
+    table = drawings.score_table(scores)
+    text = ParsedHtml(table).text
     assert "ΔH0.2583%surprising" in text and "K5–nothing" in text
+    assert table.count("<a ") == 1 and 'href="#glossary-delta_entropy"' in table  # a score with an entry
 
 
 def test_the_rank_table_shows_the_rank_or_why_there_is_none():
