@@ -1,6 +1,6 @@
 """Measure the demo pool by all methods and pack the results that ship with the app.
 
-    python -m core.demo.build --work FOLDER
+    python -m core.demo.build FOLDER
 
 It runs the commands that a user would run, in a workspace of its own, and can be stopped and started again. Not
 packed are the pool itself (each workspace generates it), the trained states of the model (22 MB, only the token views
@@ -37,7 +37,7 @@ COMMANDS = (
 
 
 def describe_processor() -> dict[str, Any]:
-    """Return what decides the last bits of a result: the kind of processor and the number of threads."""
+    """Return the kind of processor, which decides the last bits of a result, and the number of threads."""
     np.dot(np.ones(1), np.ones(1))  # loads the library that is described
     (blas,) = [one for one in threadpool_info() if one["user_api"] == "blas"][:1]
     return {"processor": blas["architecture"], "threads": blas["num_threads"]}
@@ -77,7 +77,7 @@ def pack(workspace: Path, archive: Path, about: dict[str, Any]) -> None:
 
 
 def main(
-    work: Annotated[Path, typer.Option(help="Folder for the workspace in which the pool is measured.")],
+    work: Annotated[Path, typer.Argument(help="Folder for the workspace in which the pool is measured.")],
     archive: Annotated[Path, typer.Option(help="File to write.")] = ARCHIVE,
 ) -> None:
     """Measure the demo pool and pack the results."""

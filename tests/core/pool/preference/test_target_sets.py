@@ -361,7 +361,7 @@ class TestRefused:
 
     def test_a_sub_task_that_no_row_has(self, written):
         with pytest.raises(
-            PoolError, match=r"no row with pairs has a sub-task in 'tone'. Found chosen, prompt, rejected"
+            PoolError, match=r"no row with pairs has a sub-task in 'tone'. Its fields are chosen, prompt, rejected"
         ):
             load_target_set(written(STANDARD), subtask="tone")
 
