@@ -21,6 +21,7 @@ from core.selection.filters import Filter
 from core.selection.selection import Pin
 from core.workspace.jobs import list_jobs
 from core.workspace.parts import Parts
+from pages.ui.glossary import ANCHOR
 from pages.ui.row import tokens
 from pages.ui.row.place import Place
 from pages.ui.shell import state
@@ -400,6 +401,8 @@ def test_text_of_a_pool_stays_text_in_every_part(workspace, tmp_path, app):
             *labels,
         ]
         assert not [one for one in interpreted if BEACON in one or "<script" in one or "<img" in one], name
-        assert {tag for tag, _ in ParsedHtml(html(at)).tags} <= {"div", "span", "br"}
+        tags = ParsedHtml(html(at)).tags
+        assert {tag for tag, _ in tags} <= {"div", "span", "br", "a"}
+        assert all(dict(about)["href"].startswith(ANCHOR) for tag, about in tags if tag == "a")  # of the glossary
     part(at, "Tokens")
     assert HOSTILE in shown(at) and "<script>" in shown(at)
