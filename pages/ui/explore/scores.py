@@ -167,7 +167,7 @@ def check_score(run: Run, method: Method, column: str) -> ScoreCheck:
 def draw_histogram(run: Run, live: LiveSelection, column: str) -> Pick | None:
     """Draw the histogram; return the rows of the bars clicked or dragged over with a description."""
     figure = histogram.histogram(**subset.histogram_layers(run, live, column), height=HEIGHT)
-    line = " Red line: selection cutoff." if column == live.method.ranks_by else ""
+    line = f" Red line: selection {glossary.link('cutoff', 'cutoff')}." if column == live.method.ranks_by else ""
     caption = f"Histogram of scores. Dotted lines: {glossary.link('quantile', 'quantiles')}.{line}"
     alt = "Histogram of scores, with selected rows in colour; click a bar, or drag over several, to list their rows"
     bars = dragging.marked_bars(clicked_or_dragged(figure, RANGE, caption, f"explore.histogram.{column}", alt))

@@ -8,6 +8,7 @@ import streamlit as st
 
 from core.measurement.runs import Run
 from core.schema import IntArray, Method, Pool
+from pages.ui import glossary
 from pages.ui.charts import entropy_shift, html_bars, scales
 from pages.ui.data import bins, cached, distribution, live_selection, planes
 from pages.ui.data.bins import Values
@@ -37,7 +38,8 @@ def draw_plane(pool: Pool, run: Run, live: LiveSelection) -> Pick | None:
     columns = cached.columns(run, live.method)
     x, y = (columns[name] for name in SHIFT_COLUMNS)
     alt = "ΔNLL against ΔH, with the ΔNLL band shaded and selected rows in colour"
-    rows = marked_rows(_figure(pool, run, live, x, y), DOTS_HELP, "explore.shift", alt, x, y)
+    words = f"{DOTS_HELP} The legend marks the {glossary.link('nll_band')}."
+    rows = marked_rows(_figure(pool, run, live, x, y), words, "explore.shift", alt, x, y)
     description = "inside the lasso, lowest ΔH first" if len(rows) > 1 else "the clicked row"
     return (bins.sort_by_value(rows, y), description) if len(rows) else None
 
