@@ -32,8 +32,9 @@ from core.models.batching import batch_cost, plan_batches
 from core.models.forward_pass import CPU_TOKENS, ForwardPass
 from core.models.loading import Model
 from core.models.reference import SMOLLM, resolve_model
-from core.models.training.finetune import TrainSpec, train
+from core.models.training.finetune import train
 from core.models.training.row_gradients import RowGradients
+from core.models.training.schedule import TrainSpec
 from core.pool.pools import load_pool
 from core.progress import SilentReporter
 from core.schema import ModelRef, Reading

@@ -21,7 +21,7 @@ from core.methods.entropy_shift import EntropyShift, calibration_rows, next_cali
 from core.schema import Columns, IntArray, Measured, Pool
 
 if TYPE_CHECKING:
-    from core.models.training.finetune import TrainSpec
+    from core.models.training.schedule import TrainSpec
 
 
 HARDLY = 1e-3  # nats: mean |ΔNLL| up to which a warm-up has changed nothing
@@ -200,7 +200,7 @@ def _warn_unchanged(means: Mapping[str, float]) -> list[str]:
 
 def train_spec(method: EntropyShift, seed: int) -> "TrainSpec":
     """Return the training settings of the calibration model; those that `method` does not set are the paper's."""
-    from core.models.training.finetune import TrainSpec
+    from core.models.training.schedule import TrainSpec
 
     return TrainSpec(
         learning_rate=method.learning_rate,

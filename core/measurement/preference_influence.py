@@ -46,7 +46,7 @@ from core.workspace.stages import as_column
 if TYPE_CHECKING:
     from core.models.loading import Model
     from core.models.training.checkpoints import EpochCheckpoint
-    from core.models.training.finetune import TrainSpec
+    from core.models.training.schedule import TrainSpec
 
 GRADIENT_COST = 4  # the gradient of a row takes about as long as this many passes over it
 MIN_WARM_UP_ROWS = 256  # or all rows of a smaller pool
@@ -186,7 +186,7 @@ def adapter_share(method: PreferenceInfluence, rows: int) -> float:
 
 def adapter_spec(method: PreferenceInfluence, seed: int, rows: int, parameters: int) -> "TrainSpec":
     """Return the training settings of the adapter. A 0 in the method is replaced by a value for model size and rows."""
-    from core.models.training.finetune import TrainSpec
+    from core.models.training.schedule import TrainSpec
 
     rank, rate = next((rank, rate) for below, rank, rate in ADAPTER_SIZES if parameters < below)
     return TrainSpec(

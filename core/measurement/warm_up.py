@@ -8,14 +8,15 @@ from core.schema import IntArray
 from core.workspace.folder import content_key
 
 if TYPE_CHECKING:
-    from core.models.training.finetune import TrainSpec
+    from core.models.training.schedule import TrainSpec
 
 TRAINING_COST = 3.0  # a training step costs about three forward passes over the same tokens
 
 
 def train_stored(stages: PoolStages, rows: IntArray, spec: "TrainSpec", title: str) -> tuple[Path, dict[str, Any]]:
     """Train on these rows of the pool, unless stored; return the folder of the model, and its losses and steps."""
-    from core.models.training.finetune import key_fields, train
+    from core.models.training.finetune import train
+    from core.models.training.schedule import key_fields
 
     key = content_key(stages.model_spec("warm-up") | {"rows": rows.tolist(), "spec": key_fields(spec)})
     folder = stages.workspace.folder("models", key)

@@ -108,11 +108,15 @@ def load_model(ref: ModelRef, *, dtype: str = "auto", device: str = "auto", stat
     network = load_network(ref, dtype)
     if state is not None:
         network = _apply_state(network, state)
-    network = move_to_device(network, device, ref).eval()
+    return wrap_network(ref, move_to_device(network, device, ref), device=device, dtype=dtype)
+
+
+def wrap_network(ref: ModelRef, network: Any, *, device: str, dtype: str) -> Model:
+    """Return a network that is on its device as a `Model`, for evaluation."""
     head = network.get_output_embeddings()
     return Model(
         ref=ref,
-        network=network,
+        network=network.eval(),
         tokenizer=load_tokenizer(ref),
         device=device,
         dtype=dtype,

@@ -34,7 +34,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Training:
-    """Settings of every training run: fields of core.models.training.finetune.TrainSpec."""
+    """Settings of every training run: fields of core.models.training.schedule.TrainSpec."""
 
     lora_rank: int = 0
     weight_decay: float = 0.01

@@ -36,8 +36,9 @@ from core.models.row_tokens import read_row
 from core.models.sentence_encoder import SentenceEncoder
 from core.models.training.adam_update import AdamMoments
 from core.models.training.checkpoints import load_epoch_checkpoints
-from core.models.training.finetune import TrainSpec, train
+from core.models.training.finetune import train
 from core.models.training.row_gradients import RowGradients
+from core.models.training.schedule import TrainSpec
 from core.pool.pools import load_pool
 from core.progress import SilentReporter
 from core.schema import Reading

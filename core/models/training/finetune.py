@@ -11,16 +11,14 @@ import hashlib
 import math
 import shutil
 import time
-from dataclasses import asdict, dataclass, field, fields, replace
-from functools import partial
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
+from torch import nn
 
 from core.errors import ModelError
 from core.models import loading
@@ -33,47 +31,16 @@ from core.models.batching import (
     plan_batches,
     planned_memory,
 )
-from core.models.forward_pass import LOGIT_BYTES, logit_rows, pad_rows
-from core.models.lora import LayerChoice, add_adapter, base_network
+from core.models.lora import add_adapter, base_network
 from core.models.training import checkpoints
+from core.models.training.response_loss import response_loss
+from core.models.training.schedule import TrainSpec, key_fields, learning_rate, plan_steps
 from core.schema import FloatArray, IntArray, ModelRef, Progress, ignore_progress
 from core.workspace.files import atomic_folder, read_json, write_json
 
 FORMAT = 1
 CPU_TOKENS = 2048  # padded tokens in one forward and backward on a processor
 MAX_CHECKPOINT_SHARE = 0.1  # share of the time that writing checkpoints may take
-
-
-@dataclass(frozen=True)
-class TrainSpec:
-    """Training settings. Together with the rows and the model they determine the result."""
-
-    learning_rate: float = 2e-5
-    epochs: int = 3
-    batch_size: int = 16  # rows per optimizer step
-    warmup: float = 0.05  # share of the steps over which the rate rises
-    weight_decay: float = 0.01  # of matrices; vectors (norms, biases) are not decayed
-    clip: float = 1.0  # maximum gradient norm of a step
-    lora_rank: int = 0  # 0: all parameters are trained
-    lora_alpha: float = 2.0  # adapter scale, as a multiple of its rank
-    seed: int = 0
-    schedule: Literal["cosine", "linear"] = "cosine"  # decay to 0 after the warm-up
-    lora_dropout: float = 0.0  # share of an adapter's inputs set to zero in training
-    lora_on: LayerChoice = "all"  # layers that are adapted
-    epoch_checkpoints: bool = False  # keep adapter and AdamW averages of every epoch: see checkpoints.py
-
-
-# Fields added after trainings had been stored.
-LATER_FIELDS = ("schedule", "lora_dropout", "lora_on", "epoch_checkpoints")
-
-
-def key_fields(spec: TrainSpec) -> dict[str, Any]:
-    """Return the fields for a content key; those of LATER_FIELDS only if not at their defaults.
-
-    So trainings stored before these fields existed keep their keys.
-    """
-    at_default = {f.name for f in fields(spec) if f.name in LATER_FIELDS and getattr(spec, f.name) == f.default}
-    return {name: value for name, value in asdict(spec).items() if name not in at_default}
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +61,7 @@ class _Run:
     device: str
     dtype: str
     rows: list[tuple[NDArray[Any], NDArray[Any]]]  # (tokens, spans) of the rows with a response
+    plan: list[IntArray]  # rows of every step
     key: str  # of everything that affects the result; a checkpoint with another key is rejected
     parameters: dict[str, nn.Parameter]
     optimizer: torch.optim.AdamW
@@ -102,11 +70,12 @@ class _Run:
 
     @property
     def per_epoch(self) -> int:
-        return math.ceil(len(self.rows) / self.spec.batch_size)
+        """Steps of an epoch, of a training by epochs."""
+        return self.steps // self.spec.epochs
 
     @property
     def steps(self) -> int:
-        return self.per_epoch * self.spec.epochs
+        return len(self.plan)
 
     @property
     def rates(self) -> list[float]:
@@ -137,33 +106,74 @@ def train(
         raise ModelError(
             "Epochs are kept of LoRA adapters only. Train one (lora_rank 8), or do without epoch_checkpoints."
         )
-    rows = [(t, s) for t, s in zip(tokens, spans, strict=True) if count_predicted_tokens(s)]
-    if not rows:
-        raise ModelError("None of the rows to train on has a response. Choose other rows, or a larger share.")
+    if spec.epoch_checkpoints and (spec.steps or spec.response_tokens):
+        raise ModelError("Epochs are kept of trainings by epochs and rows. Set steps and response_tokens to 0.")
+    rows = _rows_with_response(tokens, spans)
     device = loading.check_device(device)
     dtype = loading.resolve_dtype(ref, dtype, device)
     key = _key(ref, rows, spec, dtype)
     checkpoints.remove_damaged_training(folder)
-    if (folder / "state").exists():
-        return _load_result(folder, key)
+    if not (folder / "state").exists():
+        run = _train(ref, rows, spec, device, dtype, key, folder, on_step, checkpoint_seconds, checkpoint_steps)
+        _write_result(run, folder)
+    return _load_result(folder, key)
+
+
+def train_in_memory(
+    ref: ModelRef,
+    tokens: Ragged,
+    spans: Ragged,
+    spec: TrainSpec,
+    *,
+    folder: Path,
+    dtype: str,
+    device: str,
+    on_step: Progress = ignore_progress,
+    checkpoint_seconds: float = 60,
+    checkpoint_steps: int | None = None,
+) -> tuple[loading.Model, FloatArray]:
+    """Train as `train` does; return the trained model, and its losses (steps,) in nats per response token.
+
+    Nothing but checkpoints is written, to `folder`/checkpoint: they are the caller's to remove. The model computes what
+    `core.models.loading.load_model` gives for the state that `train` would have written.
+    """
+    rows = _rows_with_response(tokens, spans)
+    key = _key(ref, rows, spec, dtype)
+    run = _train(ref, rows, spec, device, dtype, key, folder, on_step, checkpoint_seconds, checkpoint_steps)
+    if not spec.lora_rank:  # not buffers: rotary frequencies stay in float32
+        for parameter in run.parameters.values():
+            parameter.data = parameter.data.to(loading.DTYPES[dtype])
+    model = loading.wrap_network(ref, base_network(run.network), device=device, dtype=dtype)
+    return model, np.array(run.losses, np.float32)
+
+
+def _rows_with_response(tokens: Ragged, spans: Ragged) -> list[Any]:
+    rows = [(t, s) for t, s in zip(tokens, spans, strict=True) if count_predicted_tokens(s)]
+    if not rows:
+        raise ModelError("None of the rows to train on has a response. Choose other rows, or a larger share.")
+    return rows
+
+
+def _train(
+    ref: ModelRef,
+    rows: list[Any],
+    spec: TrainSpec,
+    device: str,
+    dtype: str,
+    key: str,
+    folder: Path,
+    on_step: Progress,
+    checkpoint_seconds: float,
+    checkpoint_steps: int | None,
+) -> _Run:
+    """Run all steps, from the last checkpoint in `folder`."""
     with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
         run = _start(ref, rows, spec, device, dtype, key, folder)
         run.losses = checkpoints.restore_checkpoint(folder / "checkpoint", key, run.parameters, run.optimizer)
         if spec.epoch_checkpoints:
             checkpoints.check_epochs(folder, len(run.losses) // run.per_epoch, key)
         _run_steps(run, folder, on_step, checkpoint_seconds, checkpoint_steps)
-        _write_result(run, folder)
-    return _load_result(folder, key)
-
-
-def learning_rate(spec: TrainSpec, step: int, steps: int) -> float:
-    """Return the learning rate of step 0..steps-1: a linear rise over the warm-up, then a decay to 0."""
-    rising = math.ceil(spec.warmup * steps)
-    if step < rising:
-        return spec.learning_rate * (step + 1) / rising
-    done = (step - rising) / max(1, steps - rising)
-    left = 1 - done if spec.schedule == "linear" else 0.5 * (1 + math.cos(math.pi * done))
-    return spec.learning_rate * left
+    return run
 
 
 def _start(ref: ModelRef, rows: list[Any], spec: TrainSpec, device: str, dtype: str, key: str, folder: Path) -> _Run:
@@ -184,7 +194,8 @@ def _start(ref: ModelRef, rows: list[Any], spec: TrainSpec, device: str, dtype: 
     )
     memory = planned_memory(folder, device)
     cost = batch_cost(base_network(network), device, "training", CPU_TOKENS, memory=memory)
-    return _Run(spec, network, device, dtype, rows, key, parameters, optimizer, cost)
+    plan = plan_steps(spec, np.array([count_predicted_tokens(spans) for _, spans in rows], np.int64))
+    return _Run(spec, network, device, dtype, rows, plan, key, parameters, optimizer, cost)
 
 
 def _run_steps(run: _Run, folder: Path, on_step: Progress, seconds: float, every: int | None) -> None:
@@ -210,7 +221,7 @@ def _run_step(run: _Run) -> None:
     step = len(run.losses)
     for group in run.optimizer.param_groups:
         group["lr"] = learning_rate(run.spec, step, run.steps)
-    rows = [run.rows[i] for i in _step_rows(run, step)]
+    rows = [run.rows[i] for i in run.plan[step]]
     loss = None
     while loss is None:
         torch.manual_seed(run.spec.seed * 1_000_003 + step)
@@ -237,13 +248,6 @@ def _update(run: _Run) -> None:
         ) from error
 
 
-def _step_rows(run: _Run, step: int) -> IntArray:
-    """Return the rows of one step; each epoch has its own order, from the seed."""
-    epoch, place = divmod(step, run.per_epoch)
-    order = np.random.default_rng([run.spec.seed, epoch]).permutation(len(run.rows))
-    return order[place * run.spec.batch_size :][: run.spec.batch_size]
-
-
 def _backward(run: _Run, rows: list[Any]) -> float | None:
     """Compute the step's gradient in place and return its loss.
 
@@ -255,7 +259,8 @@ def _backward(run: _Run, rows: list[Any]) -> float | None:
     try:
         losses = []
         for some in plan_batches(lengths, run.cost):
-            part = _loss(run, [rows[i] for i in some]) / total
+            batch = zip(*(rows[i] for i in some), strict=True)
+            part = response_loss(run.network, *batch, device=run.device, dtype=run.dtype) / total
             torch.autograd.backward(part)
             losses.append(part.detach())
         return float(torch.stack(losses).double().sum())  # the one synchronisation of a step
@@ -269,29 +274,6 @@ def _backward(run: _Run, rows: list[Any]) -> float | None:
             ) from error
     run.cost = replace(run.cost, capacity=max(run.cost.capacity // 2, int(lengths.max())))
     return None
-
-
-def _loss(run: _Run, rows: list[Any]) -> Tensor:
-    """Return the sum over response tokens of −log π, for the rows of one micro-batch."""
-    ids, _, response = pad_rows([t for t, _ in rows], [s for _, s in rows])
-    padded = torch.from_numpy(ids).to(run.device)
-    row, place = (torch.from_numpy(x).to(run.device) for x in np.nonzero(response[:, 1:]))
-    with torch.autocast(torch.device(run.device).type, torch.bfloat16, enabled=run.dtype == "bfloat16"):
-        hidden = base_network(run.network).base_model(input_ids=padded, use_cache=False).last_hidden_state
-        predicting, targets = hidden[row, place], padded[row, place + 1]
-        vocabulary = base_network(run.network).get_output_embeddings().weight.shape[0]
-        size = logit_rows(LOGIT_BYTES, run.device, vocabulary)
-        if len(predicting) <= size:
-            return _chunk_loss(run, predicting, targets)
-        recomputed = partial(checkpoint, use_reentrant=False)  # logits are recomputed in the backward pass, not kept
-        chunks = zip(torch.split(predicting, size), torch.split(targets, size), strict=True)
-        parts = [recomputed(_chunk_loss, run, *chunk) for chunk in chunks]
-    return torch.stack(parts).sum()
-
-
-def _chunk_loss(run: _Run, predicting: Tensor, targets: Tensor) -> Tensor:
-    logits = loading.compute_logits(base_network(run.network), predicting).float()
-    return nn.functional.cross_entropy(logits, targets, reduction="sum")
 
 
 def _write_result(run: _Run, folder: Path) -> None:

@@ -17,8 +17,9 @@ from core.models.lora import adapter_matrices
 from core.models.reference import resolve_model
 from core.models.training.adam_update import AdamMoments
 from core.models.training.checkpoints import MOMENT_NAMES, load_epoch_checkpoints
-from core.models.training.finetune import TrainSpec, train
+from core.models.training.finetune import train
 from core.models.training.row_gradients import RowGradients
+from core.models.training.schedule import TrainSpec
 from core.schema import Reading
 from core.workspace.files import read_json
 from tests.core.conftest import make_tokenizer
@@ -121,6 +122,12 @@ def test_storing_epochs_changes_nothing_else(ref, data, uninterrupted, tmp_path)
 def test_epochs_of_full_weights_are_not_stored(ref, data, tmp_path):
     with pytest.raises(ModelError, match="Epochs are kept of LoRA adapters only"):
         train(ref, **data, spec=replace(SPEC, lora_rank=0), folder=tmp_path)
+
+
+@pytest.mark.parametrize("change", [{"steps": 5}, {"response_tokens": 99}])
+def test_epochs_of_a_training_by_steps_or_tokens_are_not_stored(ref, data, tmp_path, change):
+    with pytest.raises(ModelError, match="Set steps and response_tokens to 0"):
+        train(ref, **data, spec=replace(SPEC, **change), folder=tmp_path)
 
 
 # --- interrupting and resuming

@@ -19,7 +19,8 @@ from core.models.forward_pass import LOGIT_BYTES, ForwardPass
 from core.models.loading import load_model
 from core.models.lora import add_adapter, find_adapter_layers
 from core.models.reference import resolve_model
-from core.models.training.finetune import LATER_FIELDS, TrainSpec, _key, key_fields, learning_rate, train
+from core.models.training.finetune import _key, train, train_in_memory
+from core.models.training.schedule import LATER_FIELDS, TrainSpec, key_fields, learning_rate
 from core.schema import ModelRef, Reading
 from core.workspace.folder import content_key
 from tests.core.conftest import make_tokenizer, save_model
@@ -197,6 +198,7 @@ def test_trainings_stored_by_the_first_release_keep_their_keys(spec, own, stored
 
 def test_a_key_holds_later_fields_only_if_not_at_their_default():
     changes = {"schedule": "linear", "lora_dropout": 0.1, "lora_on": "attention", "epoch_checkpoints": True}
+    changes |= {"steps": 7, "response_tokens": 99}
     assert changes.keys() == set(LATER_FIELDS)
     assert not key_fields(TrainSpec()).keys() & changes.keys()
     for name, value in changes.items():
@@ -321,6 +323,30 @@ def test_interrupted_anywhere_and_resumed_the_result_is_bit_identical(ref, data,
     assert outcome(tmp_path / "t") == outcome(tmp_path / "whole")
 
 
+@full_and_lora
+def test_steps_of_equal_tokens_are_trained_and_resumed_in_the_middle_of_a_pass(ref, data, tmp_path, rank):
+    spec = changed(FAST, lora_rank=rank, steps=7, response_tokens=60)
+    whole = train(ref, **data, spec=spec, folder=tmp_path / "whole")
+    with pytest.raises(Interrupted):
+        train(ref, **data, spec=spec, folder=tmp_path / "t", checkpoint_steps=2, on_step=interrupt_at(5))
+    again = train(ref, **data, spec=spec, folder=tmp_path / "t")
+    assert whole.steps == 7
+    np.testing.assert_array_equal(again.losses, whole.losses)
+    assert outcome(tmp_path / "t") == outcome(tmp_path / "whole")
+
+
+@full_and_lora
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_model_trained_in_memory_is_the_one_that_would_have_been_stored(ref, data, tmp_path, rank, dtype):
+    spec, place = changed(FAST, lora_rank=rank), {"dtype": dtype, "device": "cpu"}
+    stored = train(ref, **data, spec=spec, folder=tmp_path / "stored", **place)
+    model, losses = train_in_memory(ref, **data, spec=spec, folder=tmp_path / "t", **place)
+    np.testing.assert_array_equal(losses, stored.losses)
+    expected = ForwardPass(load_model(ref, state=tmp_path / "stored" / "state", **place))(data)["nll"]
+    np.testing.assert_array_equal(ForwardPass(model)(data)["nll"], expected)
+    assert not (tmp_path / "t").exists()
+
+
 def test_dropout_is_the_same_after_a_resume(data, tmp_path):
     network = network_of(FAMILIES["gpt2"])
     assert network.config.resid_pdrop > 0
@@ -397,13 +423,13 @@ def test_a_folder_with_another_training_is_refused(ref, data, tmp_path):
 def failing_above(monkeypatch, tokens_at_most):
     import core.models.training.finetune as module
 
-    def measured(run, rows):
-        if len(rows) * max(len(t) for t, _ in rows) > tokens_at_most:
+    def measured(network, tokens, spans, **settings):
+        if len(tokens) * max(map(len, tokens)) > tokens_at_most:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return loss(run, rows)
+        return loss(network, tokens, spans, **settings)
 
-    loss = module._loss
-    monkeypatch.setattr(module, "_loss", measured)
+    loss = module.response_loss
+    monkeypatch.setattr(module, "response_loss", measured)
 
 
 def test_a_batch_that_does_not_fit_is_split(ref, data, tmp_path, monkeypatch):
