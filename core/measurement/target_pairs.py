@@ -29,6 +29,7 @@ class Pairs:
     """The usable pairs of one target set, as tokens."""
 
     targets: TargetSet
+    rows: IntArray  # of `targets.pairs` that are usable
     chosen: Sides  # columns tokens and spans
     rejected: Sides
     subtasks: list[str]  # of each pair
@@ -44,6 +45,11 @@ class Pairs:
 def read_pairs(stages: PoolStages, method: PreferenceInfluence, source: str, seed: int) -> Pairs:
     """Read a target set as tokens; MethodError if no pair has two different answers within the model's limit."""
     targets = load_target_set(source, subtask=method.subtask or None, limit=method.pairs or None, seed=seed)
+    return encode_pairs(stages, targets)
+
+
+def encode_pairs(stages: PoolStages, targets: TargetSet) -> Pairs:
+    """Encode the pairs of a target set; MethodError if no pair has two different answers within the model's limit."""
     encoder = Encoder(stages.tokenizer, replace(stages.reading, answers="last"))
     both = encoder.encode_pairs(*(_side_columns(targets, side) for side in ("chosen", "rejected")))
     usable = np.array([_differ(*both, j) for j in range(len(targets))], np.bool_)
@@ -56,7 +62,7 @@ def read_pairs(stages: PoolStages, method: PreferenceInfluence, source: str, see
     cut = [int(((both[0][name] + both[1][name])[rows] > 0).sum()) for name in ("prompt_cut", "response_cut")]
     chosen, rejected = ({k: [side[k][j] for j in rows] for k in ("tokens", "spans")} for side in both)
     named = targets.pairs["subtask"].to_pylist()
-    return Pairs(targets, chosen, rejected, [named[j] or WHOLE for j in rows], *cut)
+    return Pairs(targets, rows, chosen, rejected, [named[j] or WHOLE for j in rows], *cut)
 
 
 def _side_columns(targets: TargetSet, side: str) -> dict[str, list[Any]]:

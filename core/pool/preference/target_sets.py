@@ -8,7 +8,7 @@ import hashlib
 import tempfile
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -22,7 +22,9 @@ import pyarrow.compute as pc
 from core.demo.pairs import write_pairs
 from core.errors import MethodError, PoolError
 from core.pool.pools import iter_text
+from core.pool.preference.formats import detect_shape
 from core.pool.preference.reader import MAX_PAIR_CHARS, PairRecord, PairSampler, PairSource
+from core.pool.readers.records import peek_objects
 from core.pool.readers.sources import identify, open_source
 from core.pool.row_view import RowReader
 from core.pool.validation import rows_to_batch
@@ -153,21 +155,45 @@ def compare_lengths(targets: TargetSet) -> LengthComparison:
     return LengthComparison(float(np.median(chosen / rejected)), float(longer))
 
 
+def holds_pairs(source: str) -> bool:
+    """Return whether the first rows of a source are pairs of responses. Raise PoolError if it cannot be read."""
+    if source == DEMO:
+        return True
+    with (
+        tempfile.TemporaryDirectory() as cache,
+        open_source(source, name=None, split=None, revision=None, cache=Path(cache)) as opened_source,
+    ):
+        _, sample = peek_objects(opened_source)
+    try:
+        detect_shape(sample)
+    except PoolError:
+        return False
+    return True
+
+
 def find_prompt_overlap(targets: TargetSet, pool: Pool) -> PromptOverlap:
     """Find the rows of the pool and the pairs with equal prompts, ignoring case, white space and Unicode form (NFKC).
 
     All turns before the response are compared, without system turns, as in the pool's column `prompt`.
     """
-    reader = RowReader(FieldMap("prompts_only", turns="prompt"))
-    digests = [
-        _digest(reader.read({"prompt": orjson.loads(turns)})[0]) for turns in targets.pairs["prompt"].to_pylist()
-    ]
+    digests = digest_target_prompts(targets)
     pair_digests = set(digests)
-    prompts = chain.from_iterable(block["prompt"] for block in iter_text(pool))
-    shared = {row: digest for row, digest in enumerate(map(_digest, prompts)) if digest in pair_digests}
+    shared = {row: digest for row, digest in enumerate(digest_prompts(pool)) if digest in pair_digests}
     shared_digests = set(shared.values())
     pairs = [pair for pair, digest in enumerate(digests) if digest in shared_digests]
     return PromptOverlap(np.array(list(shared), np.int64), np.array(pairs, np.int64))
+
+
+def digest_prompts(pool: Pool) -> Iterator[bytes]:
+    """Yield a digest of each row's prompt, in order: equal for prompts that `find_prompt_overlap` takes as equal."""
+    return map(_digest, chain.from_iterable(block["prompt"] for block in iter_text(pool)))
+
+
+def digest_target_prompts(targets: TargetSet) -> list[bytes]:
+    """Return the digests of the prompts of the pairs, as those of `digest_prompts`."""
+    reader = RowReader(FieldMap("prompts_only", turns="prompt"))
+    prompts = (orjson.loads(turns) for turns in targets.pairs["prompt"].to_pylist())
+    return [_digest(reader.read({"prompt": prompt})[0]) for prompt in prompts]
 
 
 def _digest(prompt: str) -> bytes:
