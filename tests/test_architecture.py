@@ -28,6 +28,7 @@ CORE = {
     "models": ("demo", "algorithms"),
     "measurement": ("models", "pool", "selection"),
     "analysis": ("measurement",),
+    "proof": ("measurement",),
     "output": ("measurement",),
     "api": ("analysis", "output"),
     "cli": ("analysis", "output"),

@@ -1,4 +1,8 @@
 """Proof: does a selected subset train a better model than a random one of the same size?
 
 plan            Describes a proof completely, before its first step.
+arms            From the words of a command to the rows that each arm is trained on.
+row_files       Finds the rows of the pool that a file lists.
+evaluation      Draws held-out rows, and reads targets as the trained model does.
+design          From what is asked for to a plan, the rows of its arms and the rows to evaluate on.
 """
