@@ -6,9 +6,8 @@
 
 The variants alternate in one process, each over all prompts: on a processor in seconds of it, on a GPU by the clock.
 
-    sampled      Sampler                                        plain   generate(do_sample=True, num_return_sequences=K)
-    one by one   Sampler, with each answer running its prompt    late    Sampler, with finished answers kept to the end
-    greedy       GreedyContinuation                              plain   generate(do_sample=False)
+    sampled   Sampler               plain   generate(do_sample=True, num_return_sequences=K)
+    greedy    GreedyContinuation    plain   generate(do_sample=False)
 
 Plain `generate` gets the batches of `Sampler`, and on a GPU also those of 1,000 prompts; the best of both counts.
 """
@@ -28,9 +27,9 @@ import torch
 from core.demo.pool import demo_rows
 from core.models.batching import Ragged
 from core.models.encoder import Encoder
-from core.models.generation import sampler as sampling
 from core.models.generation.answers import SamplingSettings
 from core.models.generation.greedy import GreedyContinuation, pad_left
+from core.models.generation.sampler import Sampler
 from core.models.loading import Model, load_model
 from core.models.reference import resolve_model
 from core.schema import IntArray, Reading
@@ -89,7 +88,7 @@ def read_clock(device: str) -> float:
 def build_contestants(model: Model, rows: int, new_tokens: int) -> dict[str, Contestant]:
     """Return the contestants by name."""
     settings = SamplingSettings(max_new_tokens=new_tokens)
-    sampler, greedy = sampling.Sampler(model, settings), GreedyContinuation(model, new_tokens=new_tokens)
+    sampler, greedy = Sampler(model, settings), GreedyContinuation(model, new_tokens=new_tokens)
     pool = [row for row in demo_rows()[0] if row["instruction"].strip()][:rows]
     texts = {"prompt": [row["instruction"] for row in pool], "response": [None] * rows, "turns": [None] * rows}
     prompts = Encoder(model.tokenizer, Reading()).encode_prompts(texts, sampler.room)
@@ -100,9 +99,7 @@ def build_contestants(model: Model, rows: int, new_tokens: int) -> dict[str, Con
     sampled |= {"num_return_sequences": settings.answers}
     plain = partial(run_plain, model, prompts, new_tokens=new_tokens, ends=sampler.ends)
     contestants: dict[str, Contestant] = {
-        "sampled": partial(run_sampler, sampler, batch, {}),
-        "sampled, prompts one by one": partial(run_sampler, sampler, batch, {"share_prompts": False}),
-        "sampled, finished kept": partial(run_sampler, sampler, batch, {"round_tokens": new_tokens}),
+        "sampled": lambda: sum(map(sum, sampler(batch)["answer_tokens"])),
         "plain sampled": partial(plain, planned, **sampled),
         "greedy": lambda: int(greedy(batch)["continued"].sum()),
         "plain greedy": partial(plain, whole if model.device == "cuda" else planned, do_sample=False),
@@ -110,20 +107,6 @@ def build_contestants(model: Model, rows: int, new_tokens: int) -> dict[str, Con
     if model.device == "cuda":
         contestants["plain sampled, large batches"] = partial(plain, whole, **sampled)
     return contestants
-
-
-def run_sampler(sampler: sampling.Sampler, batch: dict[str, Any], changed: dict[str, Any]) -> int:
-    """Sample all answers, with some arguments of `sample_answers` changed; return the tokens."""
-    ours = sampling.sample_answers
-
-    def changed_answers(*args: Any, **kwargs: Any) -> Any:
-        return ours(*args, **(kwargs | changed))
-
-    sampling.sample_answers = changed_answers
-    try:
-        return sum(sum(row) for row in sampler(batch)["answer_tokens"])
-    finally:
-        sampling.sample_answers = ours
 
 
 @torch.inference_mode()

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -79,9 +79,9 @@ class GreedyContinuation:
 
     def _pass(self, prompts: Sequence[IntArray], rows: IntArray) -> tuple[NDArray[np.float64], IntArray]:
         """Return the mean log p (B,) of each continuation up to its end, and its tokens (B,)."""
-        tokens, logp = continue_greedily(self._network, [prompts[i] for i in rows], self._new_tokens, self.model.device)
-        ending = np.isin(tokens, self.ends)
-        count = np.where(ending.any(axis=1), ending.argmax(axis=1) + 1, tokens.shape[1])
+        batch = [prompts[i] for i in rows]
+        tokens, logp = generate(self._network, batch, GreedyLogProbs(), self._new_tokens, self.model.device)
+        count = count_tokens(tokens, self.ends)
         included = np.arange(tokens.shape[1]) < count[:, None]
         return np.where(included, logp, 0.0).sum(axis=1) / count, count
 
@@ -99,22 +99,38 @@ class GreedyLogProbs:
         return scores
 
 
-@torch.inference_mode()
-def continue_greedily(
-    network: Any, prompts: Sequence[IntArray], new_tokens: int, device: str
-) -> tuple[IntArray, NDArray[np.float64]]:
-    """Continue B prompts: tokens (B, t) and log p (B, t), t ≤ `new_tokens`.
+class StepProcessor(Protocol):
+    """A logits processor that records a number for each row and step."""
 
-    After the end of its answer a row is filled with meaningless tokens until the last row has ended.
+    steps: list[Tensor]  # (B,) each
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Record one step from ids (B, t) and logits (B, V); return the logits, of which the largest is the token."""
+
+
+@torch.inference_mode()
+def generate(
+    network: Any, prompts: Sequence[IntArray], processor: StepProcessor, new_tokens: int, device: str
+) -> tuple[IntArray, NDArray[np.float64]]:
+    """Generate after B prompts: tokens (B, t) and what the processor recorded of each (B, t), t ≤ `new_tokens`.
+
+    After its end a row is filled with meaningless tokens until the last row has ended. `network` must have no
+    generation settings of its own (`strip_generation_config`).
     """
     ids, mask = pad_left(prompts, device)
-    log_probs = GreedyLogProbs()
     whole = network.generate(
-        input_ids=ids, attention_mask=mask, logits_processor=[log_probs], max_new_tokens=new_tokens
+        input_ids=ids, attention_mask=mask, logits_processor=[processor], max_new_tokens=new_tokens
     )
     tokens: IntArray = whole[:, ids.shape[1] :].cpu().numpy()
-    steps = torch.stack(log_probs.steps[: tokens.shape[1]], dim=1)  # the last steps may have been computed in vain
+    steps = torch.stack(processor.steps[: tokens.shape[1]], dim=1)  # the last steps may have been computed in vain
     return tokens, steps.double().cpu().numpy()
+
+
+def count_tokens(tokens: IntArray, ends: Sequence[int]) -> IntArray:
+    """Count the tokens (B,) of each row (B, t) up to its first end, which is included."""
+    ending = np.isin(tokens, ends)
+    counts: IntArray = np.where(ending.any(axis=1), ending.argmax(axis=1) + 1, tokens.shape[1])
+    return counts
 
 
 def pad_left(prompts: Sequence[IntArray], device: str) -> tuple[Tensor, Tensor]:
@@ -144,8 +160,8 @@ def can_batch_rows(network: Any, device: str) -> bool:
     vocabulary = network.get_input_embeddings().weight.shape[0]
     long, short = np.arange(3, 22) % vocabulary, np.arange(30, 35) % vocabulary
     endless = strip_generation_config(network, ())
-    alone_tokens, alone = continue_greedily(endless, [short], 2, device)
-    batch_tokens, batched = continue_greedily(endless, [long, short], 2, device)
+    alone_tokens, alone = generate(endless, [short], GreedyLogProbs(), 2, device)
+    batch_tokens, batched = generate(endless, [long, short], GreedyLogProbs(), 2, device)
     steps = 2 if batch_tokens[1, 0] == alone_tokens[0, 0] else 1  # rounding may break a tie the other way
     tolerance = 1e-5 if network.dtype == torch.float32 else 0.1
     return bool(np.allclose(batched[1, :steps], alone[0, :steps], rtol=tolerance, atol=tolerance))

@@ -1,12 +1,9 @@
 """Sampling of K answers per prompt from a local model.
 
-An answer's random numbers depend only on the seed, the row's id and its k (`random_streams`), tokens are sampled by
-`core.models.generation.top_p`, and prompts are padded on the left as in `core.models.generation.greedy`. So a row has
-the same answers in any batch, up to rounding of the logits.
-
-A prompt runs once for its K answers, token by token, and finished answers leave the batch after every round. If the
-model's cache cannot be shared in this way (`can_share_prompts`), the prompt runs for each answer, and a batch ends with
-its last answer, in one call of `generate`. If rows of a batch affect each other (RWKV), each answer runs by itself.
+transformers' `generate` runs in greedy mode on logits in which `core.models.generation.top_p` has sampled the next
+token. An answer's random numbers depend only on the seed, the row's id and its k (`random_streams`), and prompts are
+padded on the left as in `core.models.generation.greedy`. So a row has the same answers in any batch, up to rounding of
+the logits. If rows of a batch affect each other (RWKV), each answer runs by itself.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,9 +12,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from core.errors import ModelError
 from core.models.batching import batch_cost, plan_batches, read_prompts, run_batches
@@ -25,8 +20,7 @@ from core.models.generation import greedy
 from core.models.generation.answers import ANSWER_COLUMNS, LENGTH, STOP, SamplingSettings, missing_answers
 from core.models.generation.top_p import TopPProcessor
 from core.models.loading import Model
-from core.models.shared_prefix import CACHE_ERRORS
-from core.schema import FloatArray, IntArray, Progress, ignore_progress
+from core.schema import IntArray, Progress, ignore_progress
 
 CPU_TOKENS = 16384  # padded tokens of one batch on a processor, including those to be generated
 
@@ -51,7 +45,6 @@ class Sampler:
         )
         self._network = greedy.strip_generation_config(model.network, self.ends)
         self.can_batch = greedy.can_batch_rows(model.network, model.device)
-        self.shares_prefix = self.can_batch and can_share_prompts(model.network, model.device)
 
     def __call__(self, batch: Mapping[str, Any], progress: Progress = ignore_progress) -> dict[str, list[list[Any]]]:
         """Sample K answers to each prompt of the columns tokens (`Encoder.encode_prompts`) and ids.
@@ -86,18 +79,27 @@ class Sampler:
 
     def _pass(self, prompts: Sequence[IntArray], keys: NDArray[np.uint64], rows: IntArray) -> IntArray:
         """Sample the tokens (B, K, t) of the answers to B prompts, −1 after the end of each."""
-        batch, keys = [prompts[i] for i in rows], keys[rows]
-        groups = [keys] if self.can_batch else np.split(keys, keys.shape[1], axis=1)
-        sample = partial(sample_answers, self._network, batch, settings=self.settings, ends=self.ends)
-        sample = partial(sample, device=self.model.device, share_prompts=self.shares_prefix)
-        answers, probabilities = zip(*map(sample, groups), strict=True)
-        tokens = np.concatenate(answers, axis=1)
-        if np.isnan(np.concatenate(probabilities, axis=1)[tokens >= 0]).any():
+        shape = len(rows), self.settings.answers
+        batch, streams = [prompts[i] for i in rows for _ in range(shape[1])], keys[rows].ravel()
+        answers = np.full((len(batch), self.settings.max_new_tokens), -1, np.int64)
+        for some in [slice(None)] if self.can_batch else [slice(i, i + 1) for i in range(len(batch))]:
+            tokens = self._sample(batch[some], streams[some])
+            answers[some, : tokens.shape[1]] = tokens
+        return answers.reshape(*shape, -1)
+
+    def _sample(self, prompts: Sequence[IntArray], streams: NDArray[np.uint64]) -> IntArray:
+        """Sample one answer with each of these streams (A,) to each of A prompts: tokens (A, t), −1 after the end."""
+        sampled = TopPProcessor(streams, self.settings)
+        tokens, probabilities = greedy.generate(
+            self._network, prompts, sampled, self.settings.max_new_tokens, self.model.device
+        )
+        included = np.arange(tokens.shape[1]) < greedy.count_tokens(tokens, self.ends)[:, None]
+        if np.isnan(probabilities[included]).any():
             raise ModelError(
                 f"Model {self.model.ref.name!r} gives logits that are not numbers in {self.model.dtype}. Choose "
                 "another dtype, or another model."
             )
-        return tokens
+        return np.where(included, tokens, -1)
 
     def _read(self, tokens: IntArray) -> dict[str, list[list[Any]]]:
         """Convert the tokens of answers (B, K, t) to columns."""
@@ -112,107 +114,3 @@ class Sampler:
             "answer_tokens": counts.tolist(),
             "ended": np.where(stopped, STOP, LENGTH).tolist(),
         }
-
-
-ROUND_TOKENS = 32  # tokens after which finished answers leave the batch
-
-
-@torch.inference_mode()
-def sample_answers(
-    network: Any,
-    prompts: Sequence[IntArray],
-    keys: NDArray[np.uint64],
-    settings: SamplingSettings,
-    ends: Sequence[int],
-    device: str,
-    *,
-    share_prompts: bool,
-    round_tokens: int = ROUND_TOKENS,
-) -> tuple[IntArray, FloatArray]:
-    """Sample K answers to each of B prompts, with streams (B, K).
-
-    Returns tokens (B, K, t), −1 after the end of an answer, and the probability of each token at this temperature (NaN
-    after the end). `network` must have no generation settings of its own (`strip_generation_config`).
-    """
-    longest, flat = settings.max_new_tokens, keys.ravel()
-    sampled = np.full((len(flat), longest), -1, np.int64)
-    probabilities = np.full(sampled.shape, np.nan, np.float32)
-    ids, mask = greedy.pad_left(prompts, device)
-    active, step, cache = np.arange(len(flat)), 0, None  # unfinished answers, and the number of tokens they have
-    if not share_prompts:
-        ids, mask = _repeat(ids, mask, keys.shape[1])
-    while len(active) and step < longest:
-        draw = TopPProcessor(flat[active], settings, step=step)
-        if share_prompts and step == 0:
-            new, cache = _first_tokens(network, ids, mask, keys.shape[1], draw)
-            ids, mask = _repeat(ids, mask, keys.shape[1])
-        else:
-            size = min(round_tokens, longest - step) if share_prompts else longest
-            new, cache = _next_tokens(network, ids, mask, cache, size, draw)
-        tokens = new.cpu().numpy()
-        columns = slice(step, step + tokens.shape[1])
-        ending = np.isin(tokens, ends)
-        after_end = ending.cumsum(axis=1) - ending > 0
-        sampled[active, columns] = np.where(after_end, -1, tokens)
-        probabilities[active, columns] = torch.stack(draw.probabilities[: tokens.shape[1]], dim=1).cpu().numpy()
-        step = columns.stop
-        left = np.flatnonzero(~ending.any(axis=1))
-        active, at = active[left], torch.from_numpy(left).to(device)
-        ids, mask = torch.cat([ids, new], dim=1)[at], torch.cat([mask, torch.ones_like(new)], dim=1)[at]
-        if share_prompts:
-            cache.batch_select_indices(at)
-    return sampled.reshape(*keys.shape, -1), probabilities.reshape(*keys.shape, -1)
-
-
-def _repeat(ids: Tensor, mask: Tensor, times: int) -> tuple[Tensor, Tensor]:
-    """Repeat each row this many times, consecutively."""
-    return ids.repeat_interleave(times, dim=0), mask.repeat_interleave(times, dim=0)
-
-
-def _first_tokens(network: Any, ids: Tensor, mask: Tensor, times: int, draw: TopPProcessor) -> tuple[Tensor, Any]:
-    """Sample the first tokens (B·K, 1) of K answers to each of B prompts that run once; return the cache K times."""
-    out = network.generate(
-        input_ids=ids, attention_mask=mask, max_new_tokens=1, output_logits=True, return_dict_in_generate=True
-    )
-    out.past_key_values.batch_repeat_interleave(times)
-    token = draw(None, out.logits[0].repeat_interleave(times, dim=0)).argmax(dim=1)
-    return token[:, None], out.past_key_values
-
-
-def _next_tokens(
-    network: Any, ids: Tensor, mask: Tensor, cache: Any, size: int, draw: TopPProcessor
-) -> tuple[Tensor, Any]:
-    """Sample up to `size` further tokens (A, t) of A answers; return them and the cache."""
-    out = network.generate(
-        input_ids=ids,
-        attention_mask=mask,
-        past_key_values=cache,
-        logits_processor=[draw],
-        max_new_tokens=size,
-        return_dict_in_generate=True,
-    )
-    return out.sequences[:, ids.shape[1] :], out.get("past_key_values")
-
-
-def can_share_prompts(network: Any, device: str) -> bool:
-    """Return whether answers are the same with a shared prompt in rounds as with a separate run for each answer.
-
-    Tested on prompts of 5 and 19 tokens.
-    """
-    vocabulary = network.get_input_embeddings().weight.shape[0]
-    prompts = [np.arange(30, 35) % vocabulary, np.arange(3, 22) % vocabulary]
-    settings = SamplingSettings(answers=2, max_new_tokens=6)
-    keys = settings.random_streams(["short", "longer"])
-    endless = greedy.strip_generation_config(network, ())
-    try:
-        plain, probabilities = sample_answers(endless, prompts, keys, settings, (), device, share_prompts=False)
-        shared, shared_probabilities = sample_answers(
-            endless, prompts, keys, settings, (), device, share_prompts=True, round_tokens=2
-        )
-    except CACHE_ERRORS:
-        return False
-    exact = network.dtype == torch.float32
-    agree = (plain == shared).cumprod(axis=2).astype(np.bool_)  # after a differing token the answers are unrelated
-    tolerance = 1e-4 if exact else 0.1
-    near = np.allclose(probabilities[agree], shared_probabilities[agree], rtol=tolerance, atol=tolerance)
-    return bool(near and agree.mean() >= (1.0 if exact else 0.5))

@@ -8,7 +8,7 @@ import torch
 
 from core.errors import ModelError
 from core.models import loading, reference
-from core.models.generation.greedy import continue_greedily
+from core.models.generation.greedy import GreedyLogProbs, generate
 from core.models.loading import load_model
 from core.models.reference import describe_weights, find_gguf, is_installed, resolve_model
 
@@ -27,7 +27,7 @@ def test_a_real_model_answers_sensibly(models):
     assert (model.parameters, model.vocabulary, model.max_length) == (134_515_008, 49_152, 8192)
     question = [{"role": "user", "content": "What is the capital of France? Answer in one word."}]
     prompt = model.tokenizer.apply_chat_template(question, add_generation_prompt=True, return_dict=False)
-    tokens, _ = continue_greedily(model.network, [np.array(prompt)], 12, "cpu")
+    tokens, _ = generate(model.network, [np.array(prompt)], GreedyLogProbs(), 12, "cpu")
     assert "Paris" in model.tokenizer.decode(tokens[0])
 
 

@@ -13,7 +13,7 @@ from core.errors import ModelError
 from core.models.encoder import Encoder
 from core.models.generation.answers import SamplingSettings, answer_table, count_answers
 from core.models.generation.greedy import GreedyContinuation
-from core.models.generation.sampler import Sampler, can_share_prompts
+from core.models.generation.sampler import Sampler
 from core.models.generation.top_p import TopPProcessor
 from core.models.loading import load_model
 from core.models.reference import resolve_model
@@ -74,13 +74,11 @@ def assert_equals_naive(sampler, batch, settings):
 
 
 @every_family
-@pytest.mark.parametrize("shares", [True, False])
-def test_it_equals_a_plain_loop_without_a_cache(config, model, shares):
-    settings = replace(WARM, answers=2, max_new_tokens=36)  # longer than a round
+def test_it_equals_a_plain_loop_without_a_cache(config, model):
+    settings = replace(WARM, answers=2, max_new_tokens=36)
     ends = [int(t) for t in range(1, 300, 25)]  # many, so that answers do end
     sampler = Sampler(with_network(model, network_of(config), ends), settings, batch_tokens=500)
-    assert sampler.can_batch and sampler.shares_prefix
-    sampler.shares_prefix = shares
+    assert sampler.can_batch
     actual = assert_equals_naive(sampler, prompts(LENGTHS[:4]), settings)
     ended = {e for row in actual["ended"] for e in row}
     assert "stop" in ended
@@ -92,7 +90,7 @@ def test_a_network_whose_rows_affect_each_other_runs_each_answer_by_itself(model
     )
     settings = replace(WARM, answers=2, max_new_tokens=4)
     sampler = Sampler(with_network(model, network), settings)
-    assert not sampler.can_batch and not sampler.shares_prefix and not can_share_prompts(network, "cpu")
+    assert not sampler.can_batch
     assert_equals_naive(sampler, prompts([9, 4, 9]), settings)
 
 

@@ -93,9 +93,12 @@ def test_the_noise_of_a_step_is_splitmix_and_independent_of_earlier_samples():
     assert step_seeds(np.array([0], np.uint64), 1)[0] == 0x6E789E6AA1B965F4
     keys, logits = streams(0, ["a", "b", "c"]), torch.zeros(3, 50)
     draw = TopPProcessor(keys, SamplingSettings())
-    steps = torch.stack([draw(None, logits).argmax(dim=1) for _ in range(6)])
-    late = TopPProcessor(keys[[2, 0]], SamplingSettings(), step=4)
-    assert torch.equal(torch.stack([late(None, logits[:2]).argmax(dim=1) for _ in range(2)]), steps[4:, [2, 0]])
+    steps = torch.stack([draw(None, logits.clone()).argmax(dim=1) for _ in range(6)])
+    other = TopPProcessor(keys[[2, 0]], SamplingSettings())
+    for _ in range(4):
+        other(None, torch.arange(100.0).reshape(2, 50))  # other samples than those of `draw`
+    later = torch.stack([other(None, logits[:2].clone()).argmax(dim=1) for _ in range(2)])
+    assert torch.equal(later, steps[4:, [2, 0]])
 
 
 def test_excluded_tokens_are_never_sampled_and_nan_logits_give_nan():
@@ -112,8 +115,8 @@ def test_blocks_of_rows_change_nothing(monkeypatch):
         torch.randn(7, 50, generator=torch.Generator().manual_seed(0)),
     )
     whole = TopPProcessor(keys, SamplingSettings())
-    expected = whole(None, logits)
+    expected = whole(None, logits.clone())
     monkeypatch.setattr(top_p, "BLOCK_BYTES", {"cpu": 3 * 4 * 50})
     parts = TopPProcessor(keys, SamplingSettings())
-    assert torch.equal(parts(None, logits), expected)
-    assert torch.equal(parts.probabilities[0], whole.probabilities[0])
+    assert torch.equal(parts(None, logits.clone()), expected)
+    assert torch.equal(parts.steps[0], whole.steps[0])
