@@ -21,7 +21,7 @@ LAUNCH_SECONDS = {"cpu": 5e-4, "cuda": 2e-3}  # starting the kernels of one laye
 FLOPS = {"cpu": 2e11, "cuda": 2e14}  # order of magnitude that a pass reaches
 PLANNED_MEMORY = "memory.json"  # of a stage
 MEMORY_SHARE = 0.6  # of the memory that is free when a model is loaded; the rest is for what is not counted here
-LOGIT_COPIES = 6  # float32 copies of a row's next-token logits while a token is sampled
+LOGIT_COPIES = 4  # of a row's next-token logits: the model's, float32 of this step and the last, a temporary one
 
 
 @dataclass(frozen=True)
