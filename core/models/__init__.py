@@ -12,6 +12,7 @@ shortening          Shortens conversations that are too long to read.
 batching            Splits rows into batches, and halves those that do not fit into memory.
 shared_prefix       Runs a prefix that rows share only once.
 forward_pass        Measures likelihoods and embeddings of rows, with observers in the same pass.
+exact_match         Checks in the same pass whether greedy decoding gives the response.
 hidden_states       Sums upper hidden states over texts.
 activations         Collects active neurons during the forward pass.
 answer_embeddings   Embeds generated answers in the model's own hidden states.

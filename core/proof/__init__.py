@@ -5,4 +5,5 @@ arms            From the words of a command to the rows that each arm is trained
 row_files       Finds the rows of the pool that a file lists.
 evaluation      Draws held-out rows, and reads targets as the trained model does.
 design          From what is asked for to a plan, the rows of its arms and the rows to evaluate on.
+runs            Trains and evaluates one model, stored and resumable.
 """

@@ -140,6 +140,7 @@ def train_in_memory(
     rows = _rows_with_response(tokens, spans)
     key = _key(ref, rows, spec, dtype)
     run = _train(ref, rows, spec, device, dtype, key, folder, on_step, checkpoint_seconds, checkpoint_steps)
+    run.optimizer.zero_grad(set_to_none=True)
     if not spec.lora_rank:  # not buffers: rotary frequencies stay in float32
         for parameter in run.parameters.values():
             parameter.data = parameter.data.to(loading.DTYPES[dtype])
