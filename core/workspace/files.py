@@ -136,26 +136,35 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
         try:
             yield temporary
-            _finish_folder(temporary)
+            hashed = _finish_folder(temporary)
             temporary.chmod(0o755)
             try:
                 temporary.rename(path)
             except OSError as error:
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise
+            else:
+                for file in hashed:
+                    checksums.mark_verified(path / file)
             sync(path.parent)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _finish_folder(folder: Path) -> None:
-    """Write the checksum of every file in a folder that nobody reads yet, and flush all of them to the disk."""
+def _finish_folder(folder: Path) -> list[Path]:
+    """Write the checksum of every file in a folder that nobody reads yet, and flush all of them to the disk.
+
+    Return the files that have a checksum of their own.
+    """
+    hashed = []
     for file in [path for path in folder.rglob("*") if path.is_file()]:
         if file.suffix != ".json" or not file.read_bytes().startswith(checksums.JSON_HEAD):
             line = checksums.checksum_line(checksums.hash_file(file), file.name)
             checksums.checksum_path(file).write_bytes(line)
+            hashed.append(file.relative_to(folder))
     for path in (*folder.rglob("*"), folder):
         sync(path)
+    return hashed
 
 
 def write_atomic(path: Path, data: bytes) -> None:

@@ -144,6 +144,18 @@ def test_a_remade_file_is_verified_anew(tmp_path):
     assert read(path).tolist() == [0, 1, 2, 3, 4]
 
 
+def test_a_new_folder_is_not_hashed_again_until_a_file_of_it_changes(tmp_path, monkeypatch):
+    with atomic_folder(tmp_path / "new") as folder:
+        (folder / "a.bin").write_bytes(b"content")
+    path = tmp_path / "new" / "a.bin"
+    hashed = []
+    real = checksums.hash_file
+    monkeypatch.setattr(checksums, "hash_file", lambda path: hashed.append(path) or real(path))
+    assert is_whole(path) and not hashed
+    path.write_bytes(b"nonsense of another size")
+    assert not is_whole(path) and hashed == [path]
+
+
 def test_a_file_is_hashed_once_in_a_process(tmp_path, monkeypatch):
     path = tmp_path / "a.npy"
     write_array(path, np.arange(5))
