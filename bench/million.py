@@ -108,8 +108,8 @@ def time_table_and_search(visitor: Visitor, n: int) -> dict[str, float]:
     page.wait_for_timeout(2_000)
     times = {}
     steps = (
-        ("table page", number, str(-(-n // PAGE_ROWS)), f"to {n:,} of {n:,} rows"),
-        ("search", page.get_by_role("textbox", name="Search prompts"), "topic 976?", f"of {count_matches(n):,} rows"),
+        ("table page", number, str(-(-n // PAGE_ROWS)), f"–{n:,} of {n:,}"),
+        ("search", page.get_by_role("textbox", name="Search prompts"), "topic 976?", f"of {count_matches(n):,}"),
     )
     for name, box, typed, answer in steps:
         began = time.perf_counter()
