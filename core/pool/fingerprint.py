@@ -9,7 +9,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
-from core.pool.row_view import RowView
 from core.schema import FieldMap, IntArray
 
 FINGERPRINT_FORMAT = 1  # of hashes and fingerprints; a change invalidates every stored measurement
@@ -47,10 +46,9 @@ class Fingerprint:
         return self._sha.hexdigest()[:32]
 
 
-def text_digest(view: RowView, seed: int) -> bytes:
-    """Return 16 bytes that are equal for rows with equal text, under the same seed. They are not stored."""
-    prompt, response, turns = view
-    return xxhash.xxh3_128_digest(f"{prompt}\0{response or ''}\0{turns or ''}".encode(), seed)
+def text_digest(text: str, seed: int) -> bytes:
+    """Return 16 bytes that are equal for equal text, under the same seed. They are not stored."""
+    return xxhash.xxh3_128_digest(text.encode(), seed)
 
 
 def find_duplicates(digests: pa.ChunkedArray) -> pa.Array:

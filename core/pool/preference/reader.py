@@ -16,8 +16,9 @@ from core.errors import PoolError
 from core.pool.nested_fields import get_field, iter_fields
 from core.pool.preference.formats import Pair, PairReader, detect_shape
 from core.pool.readers.records import Source, UnreadableRow, peek_objects, read_object
+from core.pool.row_block import MAX_SET_ASIDE_CHARS, set_aside_text
 from core.pool.turns import UnusableRow
-from core.pool.validation import MAX_SET_ASIDE_CHARS, SET_ASIDE_SCHEMA, label_text, rows_to_batch, set_aside_text
+from core.pool.validation import SET_ASIDE_SCHEMA, label_text, rows_to_batch
 from core.schema import Progress
 
 MAX_PAIR_CHARS = 1 << 28  # of pairs in memory

@@ -5,6 +5,7 @@ bounded memory. Each is then checked to be JSON, because after invalid JSON the 
 """
 
 import json
+from contextlib import suppress
 
 import numpy as np
 import orjson
@@ -132,16 +133,22 @@ class _Elements:
         if isinstance(raw, LongRow):
             record = raw.set_aside(f"element {self.count:,}")
         else:
-            record = raw.rstrip(SPACE)
-            self._check(record)
+            record = self._checked(raw.rstrip(SPACE))
         self.records.append((self.count, record))
 
-    def _check(self, text: bytes) -> None:
-        """Raise PoolError if an element is not JSON, NaN and undecodable bytes aside, which spoil a single row."""
+    def _checked(self, text: bytes) -> bytes:
+        """Return an element, on one line where it is JSON and can be written again.
+
+        Raise PoolError if it is not JSON, NaN and undecodable bytes aside, which spoil a single row.
+        """
         try:
-            orjson.loads(text)
+            element = orjson.loads(text)
         except orjson.JSONDecodeError:
             self._check_leniently(text.decode("utf-8", "surrogateescape"))
+            return text
+        with suppress(orjson.JSONEncodeError):  # nested too deeply
+            return orjson.dumps(element) if b"\n" in text else text
+        return text
 
     def _check_leniently(self, text: str) -> None:
         try:
