@@ -18,7 +18,7 @@ from scipy import stats
 
 RESAMPLES = 2000
 LEVEL = 0.95
-ENOUGH_SEEDS = 5  # with fewer, a verdict is only an indication
+ENOUGH_SEEDS, ENOUGH_RATES = 5, 2  # with fewer seeds or learning rates, a verdict is only an indication
 BETTER, WORSE, NONE = "better than random", "worse than random", "no difference shown"
 
 
@@ -53,9 +53,10 @@ def compare(
     spread = _spread_seeds(paired)
     seeds, rows = len(paired), len(weights)
     by_seed, by_row = _resample(seeds, seed), _resample(rows, seed + 1)
-    of_tokens = by_row @ weights
-    both = np.einsum("br,br->b", by_seed @ spread, by_row) / of_tokens
-    only_rows = by_row @ spread.mean(axis=0) / of_tokens
+    of_rows = by_row @ np.vstack([spread, weights]).T  # (B, S + 1): of resampled rows
+    by_token = of_rows[:, :-1] / of_rows[:, -1:]
+    both = np.einsum("bs,bs->b", by_seed, by_token)
+    only_rows = by_token.mean(axis=1)
     seed_variance = float(np.var(spread.mean(axis=1)) / seeds)
     row_variance = float(np.var(only_rows))
     error = float(np.std(both)) / tokens.mean()
@@ -107,4 +108,5 @@ def judge(p: float, rates: Sequence[Comparison], smallest: float) -> str:
     counts = p <= 1 - LEVEL and max(abs(first.low), abs(first.high)) >= smallest
     steady = all(each.sign == first.sign for each in rates)
     verdict = (BETTER if first.sign < 0 else WORSE) if counts and steady and first.sign else NONE
-    return verdict if min(each.seeds for each in rates) >= ENOUGH_SEEDS else f"indication: {verdict}"
+    enough = min(each.seeds for each in rates) >= ENOUGH_SEEDS and len(rates) >= ENOUGH_RATES
+    return verdict if enough else f"indication: {verdict}"

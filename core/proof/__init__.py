@@ -6,4 +6,7 @@ row_files       Finds the rows of the pool that a file lists.
 evaluation      Draws held-out rows, and reads targets as the trained model does.
 design          From what is asked for to a plan, the rows of its arms and the rows to evaluate on.
 runs            Trains and evaluates one model, stored and resumable.
+verdicts        From the figures of training runs to differences from random, with intervals and words.
+headline        The result in one sentence.
+stored          Proofs in the workspace: plan, rows, result; the proof of a selection.
 """

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -100,7 +99,11 @@ def build_evaluation(
     rows = _read_rows(stages, held_out.rows, HELD_OUT, available=len(stages.pool))
     target = replace(rows.target, near_duplicates=int(held_out.near_duplicates.sum()))
     built = [(replace(rows, target=target), [own[row] for row in held_out.rows])]
-    built += [_load_target(stages, name, source, seed) for name, source in targets]
+    for name, source in targets:
+        try:
+            built.append(_load_target(stages, name, source, seed))
+        except PoolError as error:
+            raise PoolError(f"The target '{name}' cannot be used. {error}") from error
     shared = np.zeros(len(stages.pool), np.bool_)
     evaluated = []
     for one, prompts in built:
@@ -141,7 +144,7 @@ def _draw(usable: IntArray, seed: int) -> IntArray:
 
 def _read_rows(stages: PoolStages, rows: IntArray, name: str, *, available: int) -> EvaluatedRows:
     pool, tokens = stages.pool, stages.counts["response_tokens"][rows]
-    _check_size(name, pool.source, len(rows))
+    _check_size(pool.source, len(rows))
     batch = stages.tokens.batch(rows)
     named = pool.rows["task"].take(rows).to_pylist()
     tasks, task = join_small_tasks([NO_TASK if each is None else each for each in named])
@@ -164,7 +167,7 @@ def _read_rows(stages: PoolStages, rows: IntArray, name: str, *, available: int)
 def _read_target_pairs(stages: PoolStages, name: str, source: str, seed: int) -> tuple[EvaluatedRows, list[bytes]]:
     targets = load_target_set(source, limit=MAX_TARGET_ROWS, seed=seed)
     pairs = encode_pairs(stages, targets)
-    _check_size(name, source, len(pairs.rows))
+    _check_size(source, len(pairs.rows))
     tasks, task = join_small_tasks([ALL_ROWS if each == WHOLE else each for each in pairs.subtasks])
     tokens = np.array([int(np.sum(spans[1::2] - spans[::2])) for spans in pairs.chosen["spans"]], np.int64)
     target = Target(
@@ -191,9 +194,9 @@ def _read_target_pairs(stages: PoolStages, name: str, source: str, seed: int) ->
     return read, digest_target_prompts(targets)
 
 
-def _check_size(name: str, source: Any, rows: int) -> None:
+def _check_size(source: str, rows: int) -> None:
     if rows < 2:
-        raise PoolError(f"The target '{name}' ({source}) has {rows} rows with a response; it needs at least 2.")
+        raise PoolError(f"{source} has {'1 row' if rows else 'no row'} with a response; at least 2 are needed.")
 
 
 def join_small_tasks(names: Sequence[str]) -> tuple[dict[str, int], IntArray]:

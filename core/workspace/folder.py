@@ -14,7 +14,7 @@ from core.workspace.files import disk_errors, make_folder
 from core.workspace.leftovers import DAY_S, find_leftovers, sweep
 
 FORMAT = 1  # of all files in a workspace; part of every key, so that files of an older format are never misread
-FOLDERS = ("pools", "measurements", "models", "runs", "jobs", "exports", "selections", "locks")
+FOLDERS = ("pools", "measurements", "models", "runs", "proofs", "jobs", "exports", "selections", "locks")
 
 
 def content_key(spec: Mapping[str, Any]) -> str:

@@ -98,7 +98,8 @@ def of(difference, reach=0.01, seeds=5):
         (0.01, [of(-0.05), of(0.01)], NONE),  # the sign depends on the rate
         (0.01, [of(-0.005, 0.001), of(-0.005, 0.001)], NONE),  # certain, and too small to matter
         (0.01, [of(-0.05, seeds=3), of(-0.03, seeds=3)], f"indication: {BETTER}"),
-        (1.0, [of(0.0)], NONE),
+        (0.01, [of(-0.05)], f"indication: {BETTER}"),  # one rate
+        (1.0, [of(0.0), of(0.0)], NONE),
     ],
 )
 def test_verdicts(p, rates, verdict):

@@ -1,0 +1,71 @@
+"""The result of a proof in one sentence: random wins as plainly as a selection does."""
+
+from collections.abc import Callable, Iterable, Sequence
+
+from core.algorithms.paired_comparison import BETTER, NONE, WORSE
+from core.proof.plan import HELD_OUT, MACRO, Plan
+from core.proof.verdicts import Figure, Verdict
+
+UNITS: dict[Figure, str] = {
+    "nll": "nats per response token",
+    "preference_accuracy": "percentage points of preference accuracy",
+    "exact_match": "percentage points of exact match",
+}
+
+
+def write_headline(plan: Plan, verdicts: Sequence[Verdict]) -> str:
+    """Return the result in a sentence; "" before there is a verdict.
+
+    It is about the average over tasks at equal steps: on the first target that was given, else on the held-out rows.
+    """
+    mine = [each for each in verdicts if each.task == MACRO and each.work == "steps"]
+    given = [target.name for target in plan.targets if target.name != HELD_OUT]
+    name = next((name for name in given if any(each.target == name for each in mine)), HELD_OUT)
+    mine = [each for each in mine if each.target == name]
+    mine = [each for each in mine if each.figure == mine[0].figure]
+    if not mine:
+        return ""
+    where = f"on {'the held-out rows' if name == HELD_OUT else name}, at equal steps"
+    is_indication = any(each.verdict != each.plain for each in mine)
+    seeds, rates = min(each.seeds for each in mine), len(mine[0].rates)
+    sure = f"Indication from {_count(seeds, 'seed')} and {_count(rates, 'learning rate')}, " if is_indication else ""
+    sentence = f"{sure}{where}: {'; '.join(_clauses(mine))}."
+    return sentence[0].upper() + sentence[1:]
+
+
+def _clauses(verdicts: Sequence[Verdict]) -> list[str]:
+    better, none, worse = ([each for each in verdicts if each.plain == words] for words in (BETTER, NONE, WORSE))
+    clauses = []
+    if not better:
+        clauses.append("no arm is better than random" if none else "random is better than every other arm")
+    for group, words in ((better, BETTER), (worse, WORSE)):
+        if group:
+            clauses.append(f"{_join(group, describe_difference)} {'is' if len(group) == 1 else 'are'} {words}")
+    if none:
+        clauses.append(f"no difference shown between random and {_join(none, _name, 'or')}")
+    return clauses
+
+
+def describe_difference(verdict: Verdict) -> str:
+    """Return arm, difference and interval, such as "longest (+0.120 nats per response token, 95% interval ...)"."""
+    low, high = _number(verdict.low, verdict.figure), _number(verdict.high, verdict.figure)
+    difference = f"{_number(verdict.difference, verdict.figure)} {UNITS[verdict.figure]}"
+    return f"{_name(verdict)} ({difference}, 95% interval {low} to {high})"
+
+
+def _name(verdict: Verdict) -> str:
+    return verdict.arm.replace("_", " ")
+
+
+def _number(value: float, figure: Figure) -> str:
+    text = f"{value:+.3f}" if figure == "nll" else f"{100 * value:+.1f}"
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def _join(verdicts: Iterable[Verdict], write: Callable[[Verdict], str], word: str = "and") -> str:
+    names = list(map(write, verdicts))
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {word} {names[-1]}"
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}{'s' if n != 1 else ''}"
