@@ -13,7 +13,7 @@ orders the others, and a budget in percent is a share of what is left.
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -167,77 +167,73 @@ def describe_recipe(recipe: Recipe) -> dict[str, Any]:
     return {name: data[name] for name in kept} | {"reading": reading, "budget": str(Budget.parse(recipe.budget))}
 
 
-def build_arms(asked: Sequence[ArmRequest], place: TrainingPool) -> tuple[list[Arm], dict[str, tuple[IntArray, ...]]]:
-    """Return all arms, those that are always in first, and the rows of each: (K,) ascending, for each seed or for all.
+@dataclass(frozen=True, eq=False)
+class ChosenRows:
+    """The rows of an arm, and what choosing them took."""
+
+    rows: tuple[IntArray, ...]  # (K,) ascending, for each seed or for all
+    left_out: Mapping[str, int] | None = None  # of a recipe or file: what the proof removed of it
+    seconds: float | None = None  # of the measurement that it was chosen by
+
+
+def build_arms(asked: Sequence[ArmRequest], place: TrainingPool) -> tuple[list[Arm], dict[str, ChosenRows]]:
+    """Return all arms, those that are always in first, and the rows of each.
 
     RecipeError if an arm has no rows, is of another pool, has another budget or is not measured.
     """
-    baselines = [ArmRequest(RANDOM, "baseline"), ArmRequest(LONGEST, "baseline")]
     arms: list[Arm] = []
-    rows: dict[str, tuple[IntArray, ...]] = {}
-    for request in (*baselines, *asked):
-        drawn, left_out = _choose(request, place)
-        rows[request.name] = tuple(np.sort(one) for one in drawn)
-        if not min(map(len, drawn)):
+    chosen: dict[str, ChosenRows] = {}
+    for request in (ArmRequest(RANDOM, "baseline"), ArmRequest(LONGEST, "baseline"), *asked):
+        one = _choose(request, place)
+        one = replace(one, rows=tuple(np.sort(rows) for rows in one.rows))
+        if not min(map(len, one.rows)):
             raise RecipeError(
-                f"The arm '{request.name}' has no row to train on{_reasons(left_out)}. Raise the budget, hold out "
-                "fewer rows, or leave the arm out."
+                f"The arm '{request.name}' has no row to train on. Raise the budget, hold out fewer rows, or leave the "
+                "arm out."
             )
-        arms.append(_describe(request, rows[request.name], left_out, place))
-    return arms, rows
+        chosen[request.name] = one
+        arms.append(_describe(request, one, place))
+    return arms, chosen
 
 
-def _reasons(left_out: Mapping[str, int] | None) -> str:
-    listed = ", ".join(f"{n:,} {reason}" for reason, n in (left_out or {}).items() if n)
-    return f" ({listed})" if listed else ""
-
-
-def _describe(
-    request: ArmRequest, rows: tuple[IntArray, ...], left_out: Mapping[str, int] | None, place: TrainingPool
-) -> Arm:
+def _describe(request: ArmRequest, chosen: ChosenRows, place: TrainingPool) -> Arm:
     tokens = place.counts["response_tokens"]
     return Arm(
         name=request.name,
         kind=request.kind,
-        rows=tuple(map(len, rows)),
-        response_tokens=tuple(int(tokens[one].sum()) for one in rows),
-        sha256=tuple(map(hash_rows, rows)),
+        rows=tuple(map(len, chosen.rows)),
+        response_tokens=tuple(int(tokens[rows].sum()) for rows in chosen.rows),
+        sha256=tuple(map(hash_rows, chosen.rows)),
         reversed=request.reversed,
         recipe=describe_recipe(request.recipe) if request.recipe else None,
         file={"name": request.file.name, "sha256": file_digest(request.file)} if request.file else None,
-        left_out=left_out,
+        left_out=chosen.left_out,
     )
 
 
-def _choose(request: ArmRequest, place: TrainingPool) -> tuple[list[IntArray], Mapping[str, int] | None]:
-    """Return the rows of an arm, for each seed or for all, and for recipes and files what the proof removed of them."""
+def _choose(request: ArmRequest, place: TrainingPool) -> ChosenRows:
     if request.file is not None:
         listed = find_file_rows(place.pool, request.file)
-        return [listed[place.trainable[listed]]], _count_removed(listed, place)
+        return ChosenRows((listed[place.trainable[listed]],), _count_removed(listed, place))
     if request.recipe is not None:
         return _choose_by_recipe(request, request.recipe, place)
-    counted = Measured(place.pool.fingerprint, place.counts)
     if request.name == WHOLE_POOL:
-        return [np.flatnonzero(place.trainable)], None
-    plain = parse_recipe(
-        {"pool": {"source": "-"}, "method": {"name": request.name}, "budget": place.budget_left}, "arm"
-    )
-    if request.name == LONGEST:
-        order = Longest().order(counted, place.trainable, seed=0)
-        return [select_from_order(plain, place.pool, counted, Longest(), order).rows], None
-    orders = [Random().order(counted, place.trainable, seed=seed) for seed in place.seeds]
-    return [select_from_order(plain, place.pool, counted, Random(), order).rows for order in orders], None
+        return ChosenRows((np.flatnonzero(place.trainable),), seconds=0.0)
+    method, seeds = (Longest(), (0,)) if request.name == LONGEST else (Random(), place.seeds)
+    counted = Measured(place.pool.fingerprint, place.counts)
+    data = {"pool": {"source": "-"}, "method": {"name": method.name}, "budget": place.budget_left}
+    recipe = parse_recipe(data, request.name)
+    orders = [method.order(counted, place.trainable, seed=seed) for seed in seeds]
+    rows = tuple(select_from_order(recipe, place.pool, counted, method, order).rows for order in orders)
+    return ChosenRows(rows, seconds=0.0)
 
 
-def _choose_by_recipe(
-    request: ArmRequest, recipe: Recipe, place: TrainingPool
-) -> tuple[list[IntArray], Mapping[str, int] | None]:
+def _choose_by_recipe(request: ArmRequest, recipe: Recipe, place: TrainingPool) -> ChosenRows:
     _check_recipe(request, recipe, place)
     run = place.require_run(recipe, place.pool, place.workspace)
     find_recipe_duplicates(recipe, place.pool, place.workspace, place.report)
     measured = load_measured(run)
     whole = make_selection(recipe, place.pool, measured).rows if request.kind == "recipe" else None
-    left_out = None if whole is None else _count_removed(whole, place)
     left = recipe.model_copy(update={"budget": place.budget_left, "pins": _allowed_pins(recipe, place)})
     method, conditions = recipe.method.build(), [part.filter() for part in recipe.filters]
     eligible = eligible_rows(method, place.pool, measured, conditions) & place.trainable
@@ -252,7 +248,8 @@ def _choose_by_recipe(
         if request.reversed:
             order = Order(order.rows[::-1], order.excluded)
         drawn.append(select_from_order(left, place.pool, counted, method, order).rows)
-    return drawn, left_out
+    left_out = None if whole is None else _count_removed(whole, place)
+    return ChosenRows(tuple(drawn), left_out, float(sum(run.summary.get("seconds", {}).values())))
 
 
 def _seed_of(name: str, seed: int) -> int:

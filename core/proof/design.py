@@ -16,6 +16,9 @@ from core.schema import IntArray, Pool, Reading
 from core.selection.budget import Budget
 from core.workspace.folder import Workspace
 
+# Learning rates at which a training of the usual length moves a model: the embedded one, which is tiny, and others.
+SUGGESTED_RATES = {"embedded": (3e-4, 1e-3)}
+USUAL_RATES = (1e-5, 3e-5)
 MAX_SEEDS, MAX_STEPS, MAX_EPOCHS = 100, 1_000_000, 1000
 HELD_OUT_REASON, NEAR_REASON, PROMPT_REASON = "held out", "near-duplicates of held-out rows", "prompts of targets"
 
@@ -29,7 +32,6 @@ class ProofOptions:
     rates: tuple[float, ...]
     budget: str = "10%"
     targets: tuple[str, ...] = ()  # FILE or NAME=FILE
-    measured_with: str | None = None
     seed: int = 0  # of the first training; the others follow
     seeds: int = 5
     held_out: str = "300"  # rows, or a share of the pool
@@ -67,6 +69,7 @@ class Design:
     rows: Mapping[str, tuple[IntArray, ...]]  # arm -> (K,) rows of the pool for each seed, or for all
     evaluated: tuple[EvaluatedRows, ...]  # of plan.targets
     stages: PoolStages  # of the pool, as the trained model reads it
+    choosing_seconds: Mapping[str, float | None]  # arm -> what measuring took; None: not known
 
     def arm_rows(self, arm: str, seed: int) -> IntArray:
         """Return the rows that an arm trains on with one of the plan's seeds."""
@@ -104,10 +107,11 @@ def design_proof(
         raise RecipeError(
             f"{pool.name} has no row left to train on ({counts}). Hold out fewer rows, or add --allow-target-prompts."
         )
-    arms, rows = build_arms(options.arms, place)
+    arms, chosen = build_arms(options.arms, place)
+    models = {request.recipe.reading.model for request in options.arms if request.recipe}
     plan = Plan(
         pool={"fingerprint": pool.fingerprint, "name": pool.name, "source": pool.source, "rows": len(pool)},
-        measured_with=options.measured_with,
+        measured_with=", ".join(sorted(models)) or None,
         train_model={"name": ref.name, "revision": ref.revision},
         reading=_plain_reading(reading, stages.dtype),
         budget=str(budget),
@@ -121,7 +125,9 @@ def design_proof(
         similarity=SIMILARITY,
         smallest_effect=options.smallest_effect,
     )
-    return Design(plan, rows, evaluation.evaluated, stages)
+    rows = {name: one.rows for name, one in chosen.items()}
+    seconds = {name: one.seconds for name, one in chosen.items()}
+    return Design(plan, rows, evaluation.evaluated, stages, seconds)
 
 
 def _check_names(names: list[str]) -> None:
