@@ -16,11 +16,17 @@ from core.schema import IntArray, Pool, Reading
 from core.selection.budget import Budget
 from core.workspace.folder import Workspace
 
-# Learning rates at which a training of the usual length moves a model: the embedded one, which is tiny, and others.
-SUGGESTED_RATES = {"embedded": (3e-4, 1e-3)}
-USUAL_RATES = (1e-5, 3e-5)
 MAX_SEEDS, MAX_STEPS, MAX_EPOCHS = 100, 1_000_000, 1000
 HELD_OUT_REASON, NEAR_REASON, PROMPT_REASON = "held out", "near-duplicates of held-out rows", "prompts of targets"
+
+
+# Learning rates at which a training of the usual length moves a model: the embedded one, which is tiny, and others.
+EMBEDDED_RATES, USUAL_RATES = (3e-4, 1e-3), (1e-5, 3e-5)
+
+
+def suggested_rates(model: str) -> tuple[float, ...]:
+    """Return the learning rates of a proof that names none."""
+    return EMBEDDED_RATES if model == "embedded" else USUAL_RATES
 
 
 @dataclass(frozen=True)

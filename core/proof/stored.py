@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from core.errors import DamagedFile, WorkspaceError
 from core.proof.arms import describe_recipe
 from core.proof.headline import write_headline
-from core.proof.plan import EvaluatedRows, Plan, TargetRows, read_plan
+from core.proof.plan import Plan, TargetRows, read_plan
 from core.proof.verdicts import Verdict
 from core.schema import IntArray, Pool
 from core.selection.recipe import Recipe
@@ -109,7 +109,7 @@ class Proof:
 
 
 def begin_proof(
-    workspace: Workspace, plan: Plan, rows: Mapping[str, Sequence[IntArray]], evaluated: Sequence[EvaluatedRows]
+    workspace: Workspace, plan: Plan, rows: Mapping[str, Sequence[IntArray]], evaluated: Sequence[TargetRows]
 ) -> Proof:
     """Store a plan and its rows before the first step, and return its proof; one that has begun is as it was left."""
     folder = workspace.folder("proofs", plan.id)
