@@ -312,6 +312,79 @@ GROUPS: dict[str, dict[str, Term]] = {
             see=("chance_range",),
         ),
     },
+    "Proof": {
+        "proof": Term(
+            "Proof",
+            "An experiment: a model is trained on each selection and on random rows of the same number, and the trained "
+            "models are compared on rows that none of them was trained on.",
+            see=("arm", "target_of_proof", "verdict"),
+        ),
+        "arm": Term(
+            "Arm",
+            "The rows that one model is trained on: a selection, a baseline or the whole pool. Every arm is trained "
+            "once for each seed and learning rate.",
+            see=("proof", "baseline", "equal_steps"),
+        ),
+        "target_of_proof": Term(
+            "Target of a proof",
+            "The rows that every trained model is judged on: held-out rows of the pool, or a file of your own.",
+            see=("held_out_rows", "nll"),
+        ),
+        "held_out_rows": Term(
+            "Held-out rows",
+            "Random rows that leave the pool before any arm selects, together with their near-duplicates.",
+            see=("target_of_proof", "near_duplicate"),
+        ),
+        "equal_steps": Term(
+            "Equal steps",
+            "Every arm is trained for the same number of steps, on the same number of response tokens a step. Short "
+            "responses are then repeated more often than long ones.",
+            see=("equal_epochs",),
+        ),
+        "equal_epochs": Term(
+            "Equal epochs",
+            "Every arm is trained on each of its rows equally often. Arms of longer responses then see more tokens.",
+            see=("equal_steps",),
+        ),
+        "forest_plot": Term(
+            "Forest plot",
+            "One line for each arm: its difference from random as a mark, and the 95% interval as a bar. The arm "
+            "differs from random if its bar does not reach the line of random.",
+            see=("interval", "verdict"),
+        ),
+        "interval": Term(
+            "95% interval",
+            "The range that contains the true difference in 95% of proofs. It counts that other seeds and other rows "
+            "would give other figures.",
+            see=("forest_plot", "chance_range"),
+        ),
+        "smallest_effect": Term(
+            "Smallest effect of interest",
+            "A difference below which it does not matter which arm is better: by default 1% of the NLL of random. It "
+            "is fixed before the first training run.",
+            see=("verdict",),
+        ),
+        "verdict": Term(
+            "Verdict",
+            "Better than random, worse than random, or no difference shown; an indication only, with fewer than 5 seeds. A "
+            "difference counts if it is significant among all arms, its interval reaches the smallest effect of interest, "
+            "and its sign is the same at every learning rate.",
+            see=("interval", "smallest_effect", "proof"),
+        ),
+        "preference_accuracy": Term(
+            "Preference accuracy",
+            "The share of pairs whose chosen answer the trained model finds likelier than the rejected one, by the "
+            "mean log-probability of a token.",
+            good="Higher is better.",
+            see=("target_set",),
+        ),
+        "exact_match": Term(
+            "Exact match",
+            "The share of rows with a short response that the trained model answers with exactly this response.",
+            good="Higher is better.",
+            see=("target_of_proof",),
+        ),
+    },
     "Work and files": {
         "measurement": Term(
             "Measurement",
