@@ -14,7 +14,7 @@ from core.methods.params import all_params
 from core.methods.suggestions import with_suggestions
 from core.schema import Method
 from core.selection.filter_syntax import format_filter
-from core.selection.recipe import PoolPart, Recipe
+from core.selection.recipe import PoolPart, ReadingPart, Recipe
 from core.selection.text_search import is_unicode
 from core.workspace.folder import Workspace
 
@@ -60,13 +60,18 @@ def measure_arguments(
     recipe: Recipe, command: str, workspace: Workspace | None = None, also: Sequence[Method] = ()
 ) -> list[str]:
     """Return the arguments of `python -m core` that measure or estimate what a recipe and the `also` methods need."""
-    defaults = Recipe(pool=PoolPart(source="-"), method=recipe.method)
     arguments = [command, recipe.pool.source, "--method", recipe.method.name]
     arguments += _settings(recipe.method.build(), recipe.reading.model)
     for method in also:
         arguments += ["--also", method.name, *_settings(method, recipe.reading.model, f"{method.name}.")]
+    return arguments + shared_arguments(recipe, workspace)
+
+
+def shared_arguments(recipe: Recipe, workspace: Workspace | None = None) -> list[str]:
+    """Return the options of a recipe's reading, seed and pool, and of the workspace, where they are not the default."""
+    arguments, defaults = [], ReadingPart()
     for key, value in recipe.reading.model_dump().items():
-        if value != getattr(defaults.reading, key):
+        if value != getattr(defaults, key):
             arguments += [f"--{key.replace('_', '-')}", str(value)]
     if recipe.seed:
         arguments += ["--seed", str(recipe.seed)]
