@@ -5,5 +5,6 @@ measure    what to measure, and what it costs
 explore    how scores are distributed, and the rows behind them
 compare    how far methods agree
 select     how many rows, and exactly which
+proof      whether a selection trains a better model than random rows
 export     the selection as files for a trainer
 """

@@ -8,6 +8,7 @@ from core.selection.selection import describe_shortfall
 from pages.ui import glossary
 from pages.ui.data import live_selection
 from pages.ui.export import download
+from pages.ui.proof import line
 from pages.ui.shell import hints, show, state
 from pages.ui.words import format_rows
 
@@ -27,6 +28,7 @@ with verdict:
     st.subheader(f"Export {len(rows):,} of {format_rows(len(pool))}", anchor=False)
     manifest, recipe = glossary.link("manifest", "manifest"), glossary.link("recipe", "recipe")
     st.markdown(f":small[The rows are written with a {manifest}, a {recipe} and a dataset card.]")
+    line.draw(pool, state.recipe(pool))
     hints.draw("export")
     show.note(describe_shortfall(live.selection, state.budget(), len(pool)))
 

@@ -2,9 +2,13 @@
 
 import streamlit as st
 
+from core.analysis.composition import RandomBand
 from core.errors import WinnowError
+from core.measurement.runs import Run
 from pages.ui.controls import budget
 from pages.ui.data import live_selection
+from pages.ui.data.live_selection import LiveSelection
+from pages.ui.proof import line
 from pages.ui.select import saved, subset
 from pages.ui.shell import show, state
 
@@ -35,9 +39,16 @@ def what_if() -> None:
     with panel:
         budget.limits(pool, run, live)
     band = live_selection.chance_band(pool, run, live.selection)
-    top.subheader(subset.headline(pool, live), anchor=False)
+    with top:
+        st.subheader(subset.headline(pool, live), anchor=False)
+        line.draw(pool, recipe)
     with figures:
         subset.metrics(pool, run, live, band)
+    _details(run, live, band)
+
+
+def _details(run: Run, live: LiveSelection, band: RandomBand) -> None:
+    """Draw the histogram, the composition and the rows of the selection, or why it is empty."""
     if not len(live.selection.rows):
         subset.explain_empty(live)
         return

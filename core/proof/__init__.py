@@ -9,4 +9,5 @@ runs            Trains and evaluates one model, stored and resumable.
 verdicts        From the figures of training runs to differences from random, with intervals and words.
 headline        The result in one sentence.
 stored          Proofs in the workspace: plan, rows, result; the proof of a selection.
+row_losses      Losses of trained models row by row.
 """

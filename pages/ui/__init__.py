@@ -12,6 +12,7 @@ explore     parts of the Explore page
 map         the map of the Explore page
 compare     parts of the Compare page
 select      parts of the Select page
+proof       parts of the Proof page
 export      parts of the Export page
 words       labels, units and meanings of columns; names for display
 glossary    definitions of terms, and `link("delta_entropy", "ΔH")`: markdown of a word that opens its entry

@@ -315,8 +315,8 @@ GROUPS: dict[str, dict[str, Term]] = {
     "Proof": {
         "proof": Term(
             "Proof",
-            "An experiment: a model is trained on each selection and on random rows of the same number, and the trained "
-            "models are compared on rows that none of them was trained on.",
+            "An experiment: a model is trained on each selection and on as many random rows. The trained models are "
+            "compared on rows that none of them was trained on.",
             see=("arm", "target_of_proof", "verdict"),
         ),
         "arm": Term(
@@ -366,9 +366,9 @@ GROUPS: dict[str, dict[str, Term]] = {
         ),
         "verdict": Term(
             "Verdict",
-            "Better than random, worse than random, or no difference shown; an indication only, with fewer than 5 seeds. A "
-            "difference counts if it is significant among all arms, its interval reaches the smallest effect of interest, "
-            "and its sign is the same at every learning rate.",
+            "Better than random, worse than random, no difference shown; with fewer than 5 seeds only an indication. "
+            "A difference counts if it is significant among all arms, its interval reaches the smallest effect of "
+            "interest, and its sign is the same at every learning rate.",
             see=("interval", "smallest_effect", "proof"),
         ),
         "preference_accuracy": Term(

@@ -82,7 +82,7 @@ def test_an_address_in_a_pool_is_no_link(page: Page, serve, tmp_path):
     fingerprint = load_pool(str(file), workspace=tmp_path).fingerprint
     shown = set()
     with serve(tmp_path) as (address, _process):
-        for name in ("", "explore", "compare", "select", "export"):
+        for name in ("", "explore", "compare", "select", "proof", "export"):
             page.goto(f"{address}/{name}?pool={fingerprint}&method=longest&budget=50%25")
             wait_until_idle(page)
             assert page.locator("a[href*='evil' i]").count() == 0, name

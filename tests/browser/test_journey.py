@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 from core.demo.pool import demo_rows, json_lines
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("measure", "explore", "select", "export")
+PAGES = ("measure", "explore", "select", "proof", "export")
 expect.set_options(timeout=30_000)
 MEASURE_TIMEOUT_MS = 600_000  # milliseconds; measuring 1,000 rows on a slow machine
 

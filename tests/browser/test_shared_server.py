@@ -156,7 +156,7 @@ def test_people_who_sign_in_find_their_own_on_any_browser(chromium, serve, works
 def test_without_signing_in_no_page_shows_anything(page, serve, workspace, sign_in_options):
     with serve(workspace.root, *sign_in_options) as (address, _):
         page.context.add_cookies([{"name": USER_COOKIE_NAME, "value": forged_user(address), "url": address}])
-        for name in ("", "measure", "explore", "compare", "select", "export", "?pool=x&budget=5"):
+        for name in ("", "measure", "explore", "compare", "select", "proof", "export", "?pool=x&budget=5"):
             open_app(page, f"{address}/{name}")
             expect(page.locator("h1")).to_have_text("Sign in")
             expect(page.get_by_test_id("stMain").get_by_text("row")).to_have_count(0)

@@ -13,7 +13,7 @@ from core.workspace.files import read_json
 from tests.pages.conftest import choose_only, opened, ticked
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("pool", "measure", "explore", "select", "export")
+PAGES = ("pool", "measure", "explore", "select", "proof", "export")
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ def test_before_measuring_the_road_leads_to_it(pool, app):
         "Pool": f"{CHECK}240 rows",
         "Measure": "not measured",
         "Select": "needs scores",
+        "Proof": "not run",
         "Export": "not exported",
     }
     at.button(key="to.measure").click().run()

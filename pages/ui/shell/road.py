@@ -13,7 +13,7 @@ from core.methods import METHODS, standalone_methods
 from core.methods.params import measure_params
 from core.schema import Pool
 from core.workspace.files import read_json
-from pages.ui.data import cached, live_selection
+from pages.ui.data import cached, live_selection, proofs
 from pages.ui.shell import running, show, state
 from pages.ui.words import format_rows
 
@@ -42,6 +42,7 @@ def find_steps(pool: Pool) -> list[Step]:
         Step("pool", format_rows(len(pool)), done=True),
         Step("measure", measured, done=methods > 0),
         Step("select", "needs scores" if selected is None else format_rows(selected), done=False),
+        _proof_step(pool),
         Step("export", "exported" if exported else "not exported", done=exported),
     ]
 
@@ -69,6 +70,16 @@ def _count_selected(pool: Pool) -> int | None:
         return None if run is None else len(live_selection.select(pool, run, state.recipe(pool)).rows)
     except WinnowError:  # the Select page shows it
         return None
+
+
+def _proof_step(pool: Pool) -> Step:
+    """Return the verdict on the current selection, or how far its proof is."""
+    found = proofs.find_proof(pool, state.recipe(pool))
+    if found:
+        return Step("proof", found[1].verdict, done=True)
+    about = [job.about for job in cached.live_jobs()]
+    proving = any((each.get("kind"), each.get("pool")) == ("prove", pool.fingerprint) for each in about)
+    return Step("proof", "running" if proving else "not run", done=False)
 
 
 def _is_exported(pool: Pool) -> bool:

@@ -26,6 +26,7 @@ _MENU = (  # name, icon, tooltip: in the order of the workflow
     ("explore", "query_stats", "How scores are distributed, what they correlate with, and the rows behind every bar."),
     ("compare", "compare_arrows", "How far methods agree, how their selections differ, and the rows of each."),
     ("select", "tune", "How many rows are selected, and which: budget, filters and pins."),
+    ("proof", "science", "Whether a selection trains a better model than random rows: train on both and compare."),
     ("export", "download", "The selection as a file for your trainer, with a manifest that reproduces it."),
 )
 PAGES = {
