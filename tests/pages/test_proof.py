@@ -209,13 +209,14 @@ def test_a_plan_that_failed_shows_its_reason(run, app, launched, job):
 
 def test_a_proof_at_work_shows_what_has_come_in(run, app, prove, job):
     proof = prove(state="running", finished=40)
-    job({"kind": "prove", "pool": proof.plan.pool["fingerprint"], "proof": proof.id}, state="running", stage="Training")
+    about = {"kind": "prove", "pool": proof.plan.pool["fingerprint"], "proof": proof.id, "unit": "training runs"}
+    job(about, state="running", stage="Training", done=40, total=61, rate=0.1, fraction=0.6)
     at = app("proof")
     assert not at.exception
     assert "40 of 61 training runs finished" in texts(at)
     assert "Indication" in at.subheader[0].value  # three seeds
     assert len(at.get("plotly_chart")) == 2
-    assert "Running" in texts(at)
+    assert "60% · 40 of 61 training runs · You can close this tab" in texts(at)
 
 
 def test_a_proof_that_was_interrupted_can_be_resumed(run, app, prove, job):

@@ -97,11 +97,11 @@ def _draw(losses: RowLosses, pair: tuple[str, str], places: IntArray, key: str) 
     styles |= {"Prompt": text(width=200), "Response": text(width=200)}
     height = min(HEIGHT, ROW_HEIGHT * (len(places) + 1) + 3)
     options: dict[str, Any] = {"height": height, "row_height": ROW_HEIGHT, "column_config": styles}
-    left, right = st.columns([11, 9])
+    left, right = st.container(key="proof-rows").columns([11, 9])
     with left:
         line = show.pick_row(table, key=f"{key}.table", alt="Rows, one per line", **options) or 0
         st.caption(f"{format_rows(len(places))}, the largest difference first. Click a row to open it.")
-    with right, st.container(height=HEIGHT, border=True):
+    with right, st.container(height=HEIGHT, border=True, key="proof-row"):
         for role in ROLES:
             if role in opened[line]:
                 show.heading(role, opened[line][role])

@@ -16,6 +16,7 @@ from pages.ui.proof.setup import Setup
 from pages.ui.shell import jobs, show, state
 
 PLAN, PROVE = "plan", "prove"  # kinds of jobs
+UNIT = "training runs"  # what they count
 
 
 def list_proving(pool: Pool) -> list[Job]:
@@ -65,7 +66,7 @@ def _latest(kind: str, setup: Setup) -> Job | None:
 
 
 def _about(pool: Pool, setup: Setup, kind: str) -> dict[str, Any]:
-    return {"key": _key(setup), "pool": pool.fingerprint, "pool_name": pool.name, "kind": kind}
+    return {"key": _key(setup), "pool": pool.fingerprint, "pool_name": pool.name, "kind": kind, "unit": UNIT}
 
 
 def _plan(pool: Pool, setup: Setup) -> None:

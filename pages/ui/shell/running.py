@@ -21,6 +21,7 @@ from pages.ui.words import escape_markdown, join_words
 
 POLL_S = 2.0  # of a page that waits; only while a job is live
 STRIP_POLL_S = 10.0  # of a line above controls: polling can swallow their updates
+ROWS = "rows"  # what a job counts, unless it says something else
 KEPT = "You can close this tab: the job continues, and it keeps what is finished."
 
 
@@ -79,9 +80,9 @@ def progress(job: Job) -> None:
         )
         return
     st.progress(min(max(job.fraction, 0.0), 1.0), text=escape_markdown(job.stage or "Starting"))
-    facts = [f"{job.fraction:.0%}"] if job.fraction else []
-    facts += [f"{job.done:,} of {job.total:,} rows"] if job.total else []
-    if job.total and job.rate > 0:
+    facts, unit = [f"{job.fraction:.0%}"] if job.fraction else [], job.about.get("unit", ROWS)
+    facts += [f"{job.done:,} of {job.total:,} {unit}"] if job.total else []
+    if job.total and job.rate > 0 and unit == ROWS:
         facts.append(f"{show.format_count(job.rate) if job.rate >= 100 else f'{job.rate:.1f}'} rows/s")
     if job.eta is not None:
         facts.append(f"{show.format_duration(job.eta)} left in this stage")

@@ -1,0 +1,68 @@
+"""A real proof by clicks, on the demo workspace with the embedded model: plan, start, curves, verdict, rows."""
+
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from core.demo.measured import unpack_measured
+from core.pool.pools import load_pool
+from tests.browser.test_journey import go_to, wait_until_idle
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]
+FAST = {"Seeds": "3", "Steps": "3", "Epochs": "0", "Response tokens per step": "256", "Held-out rows": "40"}
+PATIENCE_MS = 240_000  # for training on a loaded machine
+
+
+@pytest.fixture
+def demo(tmp_path):
+    """Return a workspace with the demo pool and the measurements that ship with it."""
+    unpack_measured(tmp_path / "workspace", again=True)
+    load_pool("demo", workspace=tmp_path / "workspace")
+    return tmp_path / "workspace"
+
+
+def fill(page: Page, label: str, value: str) -> None:
+    box = page.get_by_label(label, exact=True).first
+    box.fill(value)
+    box.press("Enter")
+    wait_until_idle(page)
+
+
+def test_a_proof_from_its_plan_to_the_rows_that_differ_most(page, serve, demo):
+    with serve(demo) as (address, _):
+        page.goto(address)
+        wait_until_idle(page)
+        go_to(page, "Proof")
+        for name in ("Task confidence", "Preference influence", "Answer divergence", "Activation coverage"):
+            page.get_by_test_id("stButtonGroup").get_by_text(name, exact=True).click()
+            wait_until_idle(page)
+        for label, value in FAST.items():
+            fill(page, label, value)
+        fill(page, "Learning rates", "1e-3")
+        expect(page.get_by_text("9 training runs")).to_be_visible()
+
+        page.get_by_role("button", name="Plan and cost").click()
+        expect(page.get_by_role("button", name="Start the proof")).to_be_visible(timeout=PATIENCE_MS)
+        expect(page.get_by_text("Estimated time")).to_be_visible()
+        page.get_by_role("button", name="Start the proof").click()
+
+        expect(page.get_by_role("button", name="Cancel")).to_be_visible()
+        expect(page.get_by_text(re.compile(r"\d+ of 10 training runs finished"))).to_be_visible(timeout=PATIENCE_MS)
+        page.reload()  # the job does not belong to the page
+        verdict = page.get_by_role("heading", name=re.compile("^Indication from 3 seeds"))
+        expect(verdict).to_be_visible(timeout=PATIENCE_MS)
+        expect(page.get_by_role("heading", name="Rows where two arms differ most")).to_be_visible(timeout=PATIENCE_MS)
+        expect(page.get_by_role("img", name="NLL of every arm, by task")).to_be_visible()
+        expect(page.get_by_role("img", name="Training loss by step and arm")).to_be_visible()
+
+        page.locator(".st-key-proof-rows [data-testid=stDataFrame] canvas").first.click(position={"x": 40, "y": 90})
+        wait_until_idle(page)
+        expect(page.locator(".st-key-proof-row").get_by_text(re.compile("^prompt · "))).to_be_visible()
+
+        go_to(page, "Pool")
+        expect(page.locator(".st-key-road").get_by_text("indication")).to_be_visible()
+        go_to(page, "Export")
+        expect(page.get_by_text(re.compile("^.*Proof: indication: "))).to_be_visible()
+        page.get_by_role("button", name="Show the proof").click()
+        expect(verdict).to_be_visible()
