@@ -12,7 +12,7 @@ import orjson
 from core.pool.turns import UnusableRow
 from core.schema import FieldMap
 
-BLOCK_BYTES = 1 << 20  # of text read at a time
+BLOCK_BYTES = 2 << 20  # of text read at a time
 BLOCK_ROWS = 2000  # read at a time if rows are objects already
 SAMPLE_ROWS = 1000  # used to detect the schema
 MAX_PEEKED_BYTES = 64 << 20  # searched for the first object
