@@ -10,4 +10,7 @@ verdicts        From the figures of training runs to differences from random, wi
 headline        The result in one sentence.
 stored          Proofs in the workspace: plan, rows, result; the proof of a selection.
 row_losses      Losses of trained models row by row.
+workers         Does training runs beside each other, in processes of their own.
+cost            Estimates what the runs of a proof will take.
+prove           Runs a proof: all training runs, then verdicts.
 """

@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, lru_cache
+from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -20,16 +21,20 @@ from filelock import Timeout
 
 from core.algorithms.kmeans import one_thread
 from core.measurement.stages import PoolStages
+from core.progress import Reporter, SilentReporter
 from core.proof.plan import EvaluatedRows, Plan, RunSpec, hash_rows
-from core.schema import BoolArray, Float64Array, FloatArray, IntArray, Progress, ignore_progress
-from core.workspace.files import disk_errors
-from core.workspace.folder import content_key
+from core.schema import BoolArray, Float64Array, FloatArray, IntArray, ModelRef, Progress, ignore_progress
+from core.workspace.files import disk_errors, is_whole
+from core.workspace.folder import Workspace, content_key
 from core.workspace.parts import Parts
+from core.workspace.stages import Stages
 
 if TYPE_CHECKING:
+    from core.models.batching import Ragged
     from core.models.loading import Model
     from core.models.training.schedule import TrainSpec
 
+ONE_PART = (np.arange(1),)
 NLL, MARGIN, MATCH = "nll:", "margin:", "match:"  # columns of a target, before its name
 
 
@@ -57,6 +62,73 @@ class RunFigures:
 
 
 @dataclass(frozen=True, eq=False)
+class TrainingTask:
+    """A training run as plain data, complete with its tokens: what a worker is sent."""
+
+    root: Path  # of the workspace
+    spec: Mapping[str, Any]  # of the stage
+    ref: ModelRef
+    dtype: str
+    device: str
+    settings: "TrainSpec | None"  # None: the untrained model
+    counts: RunCounts
+    tokens: "Ragged"  # of the rows to train on
+    spans: "Ragged"
+    evaluated: tuple[EvaluatedRows, ...]
+
+    def run(self, on_step: Progress = ignore_progress, report: Reporter | None = None) -> None:
+        """Train, evaluate and store the figures, unless they are stored.
+
+        An interrupted training goes on from its last checkpoint, to the same figures.
+        """
+        stages = Stages(Workspace(self.root), report or SilentReporter())
+        with stages.open(self.spec, ONE_PART) as parts:
+            if parts.missing():
+                parts.write(0, self._measure(parts.folder, on_step))
+            checkpoints = parts.folder / "checkpoint"
+            if checkpoints.exists():
+                with disk_errors(checkpoints):
+                    shutil.rmtree(checkpoints)
+
+    def _measure(self, folder: Path, on_step: Progress) -> pa.Table:
+        from core.models.batching import planned_memory
+
+        began = monotonic()
+        columns: dict[str, Any] = {}
+        with one_thread():
+            model, losses = self._train(folder, on_step)
+            trained = monotonic()
+            model = replace(model, memory=planned_memory(folder, model.device))
+            for one in self.evaluated:
+                columns |= evaluate(model, one)
+        values = {
+            "losses": losses.astype(np.float32),
+            **asdict(self.counts),
+            "training_seconds": trained - began,
+            "evaluation_seconds": monotonic() - trained,
+            **columns,
+        }
+        return pa.table({name: [value] for name, value in values.items()})
+
+    def _train(self, folder: Path, on_step: Progress) -> tuple["Model", FloatArray]:
+        from core.models.loading import load_model
+        from core.models.training.finetune import train_in_memory
+
+        if self.settings is None:
+            return load_model(self.ref, dtype=self.dtype, device=self.device), np.empty(0, np.float32)
+        return train_in_memory(
+            self.ref,
+            self.tokens,
+            self.spans,
+            self.settings,
+            folder=folder,
+            dtype=self.dtype,
+            device=self.device,
+            on_step=on_step,
+        )
+
+
+@dataclass(frozen=True, eq=False)
 class TrainingRun:
     """One training run on rows of the pool of `stages`; without settings, the untrained model."""
 
@@ -74,19 +146,24 @@ class TrainingRun:
         return self.stages.model_spec("proof") | {"training": training, "evaluated": _digest(self.evaluated)}
 
     @property
+    def key(self) -> str:
+        """The key of the stage."""
+        return content_key(self.spec)
+
+    @property
     def _parts(self) -> Parts:
-        return Parts(self.stages.folder(self.spec), (np.arange(1),))
+        return Parts(self.stages.folder(self.spec), ONE_PART)
 
     @property
     def is_stored(self) -> bool:
-        """Whether the figures are stored."""
-        return not self._parts.missing()
+        """Whether the figures are stored and whole."""
+        return is_whole(self._parts.path(0))
 
     @property
     def is_busy(self) -> bool:
         """Whether another worker is at this run."""
         try:
-            with self.stages.workspace.lock(f"measurement-{content_key(self.spec)}").acquire(timeout=0):
+            with self.stages.workspace.lock(f"measurement-{self.key}").acquire(timeout=0):
                 return False
         except Timeout:
             return True
@@ -101,7 +178,7 @@ class TrainingRun:
         usable = np.flatnonzero(self._response_tokens > 0)
         return [usable[some] for some in plan_steps(self.settings, self._response_tokens[usable])]
 
-    @property
+    @cached_property
     def counts(self) -> RunCounts:
         """What the model is trained on."""
         places = np.concatenate([*self.step_rows, np.empty(0, np.int64)])
@@ -113,19 +190,29 @@ class TrainingRun:
     def _response_tokens(self) -> IntArray:
         return np.asarray(self.stages.counts["response_tokens"][self.rows], np.int64)
 
-    def figures(self, on_step: Progress = ignore_progress) -> RunFigures:
-        """Return the figures; train and evaluate unless they are stored.
+    def task(self) -> TrainingTask:
+        """Return the run as plain data."""
+        stages = self.stages
+        rows = self.rows if self.settings else np.empty(0, np.int64)
+        batch = stages.tokens.batch(rows)
+        return TrainingTask(
+            root=stages.workspace.root,
+            spec=self.spec,
+            ref=stages.ref,
+            dtype=stages.dtype,
+            device=stages.device,
+            settings=self.settings,
+            counts=self.counts,
+            tokens=batch["tokens"],
+            spans=batch["spans"],
+            evaluated=self.evaluated,
+        )
 
-        An interrupted training goes on from its last checkpoint, to the same figures.
-        """
-        with self.stages.open(self.spec, [np.arange(1)]) as parts:
-            if parts.missing():
-                parts.write(0, self._measure(parts, on_step))
-            checkpoints = parts.folder / "checkpoint"
-            if checkpoints.exists():
-                with disk_errors(checkpoints):
-                    shutil.rmtree(checkpoints)
-            return self.load()
+    def figures(self, on_step: Progress = ignore_progress) -> RunFigures:
+        """Return the figures; train and evaluate unless they are stored."""
+        if not self.is_stored:
+            self.task().run(on_step, self.stages.report)
+        return self.load()
 
     def load(self) -> RunFigures:
         """Read the stored figures; DamagedFile if they cannot be read."""
@@ -144,43 +231,6 @@ class TrainingRun:
             margins=columns(MARGIN, np.float64),
             matches=columns(MATCH, np.bool_),
         )
-
-    def _measure(self, parts: Parts, on_step: Progress) -> pa.Table:
-        began = monotonic()
-        with one_thread():
-            model, losses = self._train(parts, on_step)
-            trained = monotonic()
-            columns: dict[str, Any] = {}
-            for one in self.evaluated:
-                columns |= evaluate(model, one)
-        values = {
-            "losses": losses.astype(np.float32),
-            **asdict(self.counts),
-            "training_seconds": trained - began,
-            "evaluation_seconds": monotonic() - trained,
-            **columns,
-        }
-        return pa.table({name: [value] for name, value in values.items()})
-
-    def _train(self, parts: Parts, on_step: Progress) -> tuple["Model", FloatArray]:
-        from core.models.batching import planned_memory
-        from core.models.training.finetune import train_in_memory
-
-        stages = self.stages
-        if self.settings is None:
-            return stages.model(), np.empty(0, np.float32)
-        batch = stages.tokens.batch(self.rows)
-        model, losses = train_in_memory(
-            stages.ref,
-            batch["tokens"],
-            batch["spans"],
-            self.settings,
-            folder=parts.folder,
-            dtype=stages.dtype,
-            device=stages.device,
-            on_step=on_step,
-        )
-        return replace(model, memory=planned_memory(parts.folder, model.device)), losses
 
 
 def run_settings(plan: Plan, spec: RunSpec) -> "TrainSpec | None":
