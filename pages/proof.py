@@ -2,33 +2,38 @@
 
 import streamlit as st
 
+from core.schema import Pool
 from pages.ui import glossary
 from pages.ui.data import proofs
 from pages.ui.proof import picker, results, setup, start
-from pages.ui.shell import jobs, show, state
+from pages.ui.shell import show, state
 
 pool = state.need_pool()
 heading, choice = st.columns([2, 3], vertical_alignment="bottom")
 heading.title("Proof", anchor=False)
+
+
+def new_proof(pool: Pool) -> None:
+    """Draw the form of a new proof, and what it takes."""
+    st.markdown(
+        f"A {glossary.link('proof', 'proof')} trains a model on each selection and on as many random rows, and "
+        "compares what the trained models have learned."
+    )
+    form, action = st.columns([3, 2], gap="large")
+    with form:
+        wanted = setup.draw(pool)
+    with action:
+        start.panel(pool, wanted)
+    start.command_panel(wanted)
+
+
 with show.errors():
-    proving = start.list_proving(pool)
-    with choice:
-        proof = picker.choose(proofs.list_proofs(pool))
-    if proof is not None:
-        job = next((job for job in proving if job.about.get("proof") == proof.id), None)
-        results.draw_with_job(proof, job)
-    else:
-        for job in proving:
-            if job.live:
-                jobs.panel(job)
-        intro = glossary.link("proof", "proof")
-        st.markdown(
-            f"A {intro} trains a model on each selection and on random rows of the same number, and compares what the "
-            "trained models have learned."
-        )
-        form, action = st.columns([3, 2], gap="large")
-        with form:
-            wanted = setup.draw(pool)
-        with action:
-            start.panel(pool, wanted)
-        start.command_panel(wanted)
+    stored, proving = proofs.list_proofs(pool), start.list_proving(pool)
+    if not start.draw_unstored(proving, [proof.id for proof in stored]):
+        with choice:
+            shown = picker.choose(stored)
+        if shown is None:
+            new_proof(pool)
+        else:
+            job = next((job for job in proving if job.about.get("proof") == shown.id), None)
+            results.draw_with_job(shown, job)

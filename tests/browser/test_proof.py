@@ -5,21 +5,11 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from core.demo.measured import unpack_measured
-from core.pool.pools import load_pool
 from tests.browser.test_journey import go_to, wait_until_idle
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]
 FAST = {"Seeds": "3", "Steps": "3", "Epochs": "0", "Response tokens per step": "256", "Held-out rows": "40"}
 PATIENCE_MS = 240_000  # for training on a loaded machine
-
-
-@pytest.fixture
-def demo(tmp_path):
-    """Return a workspace with the demo pool and the measurements that ship with it."""
-    unpack_measured(tmp_path / "workspace", again=True)
-    load_pool("demo", workspace=tmp_path / "workspace")
-    return tmp_path / "workspace"
 
 
 def fill(page: Page, label: str, value: str) -> None:
@@ -29,8 +19,8 @@ def fill(page: Page, label: str, value: str) -> None:
     wait_until_idle(page)
 
 
-def test_a_proof_from_its_plan_to_the_rows_that_differ_most(page, serve, demo):
-    with serve(demo) as (address, _):
+def test_a_proof_from_its_plan_to_the_rows_that_differ_most(page, serve, tmp_path):
+    with serve(tmp_path / "workspace") as (address, _):
         page.goto(address)
         wait_until_idle(page)
         go_to(page, "Proof")

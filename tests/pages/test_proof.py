@@ -228,6 +228,20 @@ def test_a_proof_that_was_interrupted_can_be_resumed(run, app, prove, job):
     assert "No verdict yet" in at.subheader[0].value
 
 
+def test_a_proof_that_is_being_prepared_is_waited_for(run, app, launched, job, prove, workspace):
+    about = {"kind": "prove", "pool": run.pool_id, "proof": "0" * 16}
+    job(about, state="running", stage="Reading the pool")
+    at = app("proof")
+    assert "Plan and cost" in buttons(at) and "Cancel" in buttons(at)  # another visitor's, or of another tab
+    at.session_state["proof.shown"] = "0" * 16
+    at.run()
+    assert "Plan and cost" not in buttons(at) and "Cancel" in buttons(at)
+    job(about, state="failed", message="The disk is full.")
+    at.run()
+    assert "The disk is full." in texts(at)
+    assert "Plan and cost" in buttons(at) and "Try again" in buttons(at)
+
+
 # Finished
 
 

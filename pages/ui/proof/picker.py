@@ -39,6 +39,11 @@ def open_proof(key: str) -> None:
     state.set_widget(SHOWN, key)
 
 
+def is_open(key: str) -> bool:
+    """Return whether the visitor has opened this proof, which may not be stored yet."""
+    return bool(state.session_value(SHOWN) == key)
+
+
 def _label(proof: Proof) -> str:
     names = [words.arm_label(arm.name) for arm in proof.plan.arms if arm.kind != "baseline"]
     more = [f"{len(names) - MAX_ARMS} more"] if len(names) > MAX_ARMS else []

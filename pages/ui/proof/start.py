@@ -1,12 +1,13 @@
 """A new proof: its plan and cost first, then the button that starts it."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
 
 from core.proof.plan import read_plan
+from core.proof.stored import PLAN as PLAN_FILE
 from core.schema import Pool
 from core.workspace.folder import content_key
 from core.workspace.jobs import Job, list_jobs
@@ -14,6 +15,7 @@ from pages.ui.data import cached
 from pages.ui.proof import picker, plan
 from pages.ui.proof.setup import Setup
 from pages.ui.shell import jobs, show, state
+from pages.ui.shell.running import POLL_S
 
 PLAN, PROVE = "plan", "prove"  # kinds of jobs
 UNIT = "training runs"  # what they count
@@ -26,6 +28,26 @@ def list_proving(pool: Pool) -> list[Job]:
         if (job.about.get("kind"), job.about.get("pool")) == (PROVE, pool.fingerprint):
             newest.setdefault(str(job.about.get("proof")), job)
     return list(newest.values())
+
+
+def draw_unstored(proving: Sequence[Job], stored: Sequence[str]) -> bool:
+    """Draw the jobs whose proof is not stored yet: they prepare it, or have failed before. `stored`: ids of proofs.
+
+    Return whether the visitor waits for one of them, and so for nothing else on the page.
+    """
+    unstored = [job for job in proving if job.state != "done" and job.about.get("proof") not in stored]
+    for job in unstored:
+        jobs.panel(job)
+        if job.live:
+            _wait(str(job.about["proof"]))
+    return any(job.live and picker.is_open(str(job.about["proof"])) for job in unstored)
+
+
+@st.fragment(run_every=POLL_S)
+def _wait(proof_id: str) -> None:
+    """Draw the page again as soon as a proof is stored."""
+    if (cached.workspace().folder("proofs", proof_id) / PLAN_FILE).exists():
+        st.rerun()
 
 
 def panel(pool: Pool, setup: Setup) -> None:
