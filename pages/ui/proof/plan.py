@@ -37,11 +37,6 @@ def draw(plan: Plan) -> None:
     st.caption(f"Plan {plan.id}. It is stored before the first step; another plan is another proof.")
 
 
-def count_runs(plan: Plan) -> int:
-    """Return how many training runs a plan has, the evaluation of the untrained model included."""
-    return 1 + len(plan.arms) * len(plan.seeds) * len(plan.rates) * len(plan.work.kinds)
-
-
 def _join_range(numbers: Sequence[int]) -> str:
     low, high = f"{min(numbers):,}", f"{max(numbers):,}"
     return low if low == high else f"{low}–{high}"

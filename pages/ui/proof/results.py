@@ -7,6 +7,7 @@ import streamlit as st
 
 from core.algorithms.paired_comparison import BETTER, NONE, WORSE
 from core.proof.plan import MACRO, RANDOM, UNTRAINED
+from core.proof.prove import list_runs
 from core.proof.stored import Proof, open_proof
 from core.proof.verdicts import Verdict
 from core.workspace.jobs import Job
@@ -65,7 +66,7 @@ def _headline(proof: Proof) -> None:
     if proof.state == "finished":
         facts.append(words.format_time(proof.made))
     else:
-        facts.append(f"{len(proof.runs):,} of {plan.count_runs(proof.plan):,} training runs finished")
+        facts.append(f"{len(proof.runs):,} of {len(list_runs(proof.plan)):,} training runs finished")
     st.caption(escape_markdown(" · ".join(facts)))
 
 
