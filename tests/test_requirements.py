@@ -12,7 +12,10 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 OURS = {"core", "pages", "bench", "tests"}
-OPTIONAL = {"apricot"}  # bench/coverage.py compares with it where it is installed
+OPTIONAL = {
+    "apricot",  # bench/coverage.py compares with it where it is installed
+    "trl",  # core/output/scripts/train_trl.py trains with it where that script is handed over to
+}
 NOT_IMPORTED = "not imported: "
 
 

@@ -7,4 +7,7 @@ dataset_card  the README.md of a data set, and LLaMA-Factory's entry for it
 destinations  which files may be written; moving them into place together
 curate        all files of one selection
 replay        the file of a manifest once more, byte for byte
+hand_over     the folder with which other trainers train the arms of a proof; scripts/ are files of it
+trainer_files configurations of TRL, LLaMA-Factory, axolotl and lm-evaluation-harness
+protocol      the plan of a proof in words
 """

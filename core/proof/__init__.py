@@ -13,4 +13,6 @@ row_losses      Losses of trained models row by row.
 workers         Does training runs beside each other, in processes of their own.
 cost            Estimates what the runs of a proof will take.
 prove           Runs a proof: all training runs, then verdicts.
+collect         Results of a proof that was trained elsewhere, checked and judged.
+influence_check Correlates influence with training on random halves of the rows.
 """
