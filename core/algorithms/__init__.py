@@ -9,5 +9,6 @@ semantic_bins        nested bins of similar instructions
 answer_geometry      dispersion and anisotropy of the generated answers to one instruction
 influences           influence of rows on the sub-tasks of targets
 paired_comparison    intervals and verdicts of models trained on different rows, over seeds
+correlation          Pearson's r and Spearman's ρ with a bootstrap interval
 kmeans               k-means with reproducible labels, numbered by size
 """

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
-from functools import wraps
+from functools import partial, wraps
 from inspect import Signature
 from inspect import signature as inspect_signature
 from pathlib import Path
@@ -28,6 +28,7 @@ from core.cli.terminal import format_facts, one_line
 from core.errors import Cancelled, RecipeError, WinnowError, WorkspaceError, memory_errors
 from core.measurement import recipe_inputs
 from core.methods import METHODS
+from core.methods.preference_influence import PreferenceInfluence
 from core.methods.suggestions import with_suggestions
 from core.output.curate import check_outputs
 from core.output.replay import replay_manifest
@@ -422,6 +423,20 @@ def workspace(
         return yes or confirm(f"{meaning} Delete?", err=True)
 
     return storage.delete_from_workspace(session.workspace, words, agree)
+
+
+@_command(partial(_collect_recipe_options, method=PreferenceInfluence.name), own_last=True)
+def check_influence(
+    session: _Session,
+    *,
+    halves: Annotated[int, Option("--halves", help="Random halves of the rows that are trained on, 5 to 1,000.")] = 20,
+    steps: Annotated[
+        int, Option("--steps", help="Optimizer steps on each half; 0: as many as go through it once.")
+    ] = 0,
+) -> Facts:
+    """Check measured influence: train on random halves of the rows, and correlate (leave k out)."""
+    recipe, pool = session.build_recipe()
+    return commands.check_influence(recipe, pool, session.workspace, session.report, halves=halves, steps=steps)
 
 
 @_command()

@@ -22,6 +22,7 @@ from core.measurement.runs import Run, describe_outdated
 from core.measurement.token_files import view_means
 from core.methods import METHODS, standalone_methods
 from core.methods.combined import expand_combinations
+from core.methods.preference_influence import PreferenceInfluence
 from core.methods.suggestions import with_suggestions
 from core.output import curate
 from core.pool.near_duplicates import find_near_duplicates
@@ -117,6 +118,20 @@ def require_run(recipe: Recipe, pool: Pool, workspace: Workspace) -> Run:
         sentences += filter(None, [describe_outdated(workspace, pool.fingerprint)])
         raise RecipeError(f"{' '.join(sentences)} First run: {command}")
     return run
+
+
+def check_influence(
+    recipe: Recipe, pool: Pool, workspace: Workspace, report: Reporter, *, halves: int, steps: int
+) -> Facts:
+    """Check the influence of a finished run against training on random halves of the rows."""
+    from core.proof import influence_check
+
+    method = recipe.method.build()
+    if not isinstance(method, PreferenceInfluence):
+        raise RecipeError(f"--method {method.name} measures no influence. Leave it out: the check has one method.")
+    run = require_run(recipe, pool, workspace)
+    check = influence_check.check_influence(run, method, pool, workspace, report, halves=halves, steps=steps)
+    return {"pool": pool.name, "result": check.sentence, "warning": check.warning or None} | asdict(check)
 
 
 def curate_run(recipe: Recipe, pool: Pool, run: Run, out: Path, **options: Any) -> Facts:

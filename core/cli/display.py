@@ -119,6 +119,17 @@ def _replay(facts: Facts) -> Facts:
     return {"file": facts["chosen"], "rows": facts["rows"], "SHA-256": facts["sha256"], "identical bytes": True}
 
 
+def _check_influence(facts: Facts) -> Facts:
+    shown = {name: facts[name] for name in ("result", "pool", "target")}
+    shown["halves"] = f"{len(facts['measured']):,} of {facts['rows']:,} rows"
+    shown["training"] = f"{facts['steps']:,} steps × {facts['tokens_per_step']:,} response tokens on each"
+    for name, label in (("spearman", "Spearman"), ("pearson", "Pearson")):
+        value, low, high = (f"{facts[name][key]:+.2f}".replace("-", "−") for key in ("value", "low", "high"))
+        shown[label] = f"{value} ({low} to {high})"
+    shown["time"] = format_duration(facts["seconds"])
+    return shown | {"warnings": [facts["warning"]] if facts["warning"] else []}
+
+
 def _workspace(facts: Facts) -> Facts:
     return facts | ({"freed": format_size(facts["freed"])} if "freed" in facts else {})
 
@@ -157,5 +168,6 @@ COMMANDS: dict[str, Callable[[Facts], Facts]] = {
     "select": _select,
     "run": _select,
     "replay": _replay,
+    "check_influence": _check_influence,
     "workspace": _workspace,
 }
