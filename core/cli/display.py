@@ -144,6 +144,10 @@ def _start_model(about: Mapping[str, str]) -> str:
 
 def _answers(counts: Mapping[str, int]) -> str:
     problems = [f"{counts[name]:,} {words}" for name, words in ANSWER_PROBLEMS.items() if counts[name]]
+    if counts.get("tokens"):  # runs stored before do not say
+        problems.append(f"{counts['tokens']:,} tokens")
+    if unknown := counts.get("tokens_unknown"):
+        problems.append(f"tokens of {unknown:,} unknown")
     return f"{counts['asked']:,} requested" + "".join(f", {problem}" for problem in problems)
 
 

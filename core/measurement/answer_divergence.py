@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from core.models.answer_embeddings import AnswerLists
     from core.models.loading import Model
 
-SERVED_PART_ROWS = 64
+SERVED_PART_ROWS = 128  # twice the most requests at once, so that a part seldom waits for its last rows
 FILE_PART_ROWS = 4096
 TRIAL_SHARE, TRIAL_TOKENS = 8, 32  # one row in so many is answered in a trial; longer answers cost in proportion
 MERGES = "merges.npy"

@@ -15,12 +15,14 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from core.errors import MethodError
+from core.schema import BoolArray
 
 ANSWER_COLUMNS: Mapping[str, pa.DataType] = {
     "answers": pa.list_(pa.string()),  # K texts, without the end token; null: missing
     "answer_tokens": pa.list_(pa.int32()),  # tokens of each answer, including its end; null: unknown
     "ended": pa.list_(pa.string()),  # STOP or LENGTH; null: unknown
 }
+ROW_TOKENS = "row_tokens"  # a further column of a server's answers: tokens of all answers of a row; null: unknown
 STOP: Literal["stop"] = "stop"  # ended by the model
 LENGTH: Literal["length"] = "length"  # cut at the maximum length
 MAX_ANSWERS = 64  # answers per prompt
@@ -84,6 +86,8 @@ class AnswerCounts:
     short_rows: int  # rows with at least one missing answer
     lone_rows: int  # rows with fewer than two answers, for which divergence is undefined
     blank_rows: int = 0  # rows with at least one empty answer; runs stored before do not say
+    tokens: int = 0  # of all answers whose tokens are known, alone or with the others of their row
+    tokens_unknown: int = 0  # answers whose tokens are known neither way
 
 
 def missing_answers(rows: int, answers: int) -> dict[str, list[list[Any]]]:
@@ -92,8 +96,11 @@ def missing_answers(rows: int, answers: int) -> dict[str, list[list[Any]]]:
 
 
 def answer_table(columns: Mapping[str, Sequence[Any]]) -> pa.Table:
-    """Build the table of these columns, as it is stored."""
-    return pa.table({name: pa.array(columns[name], kind) for name, kind in ANSWER_COLUMNS.items()})
+    """Build the table of these columns, as it is stored. ROW_TOKENS may be missing."""
+    table = pa.table({name: pa.array(columns[name], kind) for name, kind in ANSWER_COLUMNS.items()})
+    return (
+        table.append_column(ROW_TOKENS, pa.array(columns[ROW_TOKENS], pa.int32())) if ROW_TOKENS in columns else table
+    )
 
 
 def find_refusals(texts: pa.Array) -> pa.Array:
@@ -119,7 +126,21 @@ def count_answers(table: pa.Table) -> AnswerCounts:
         short_rows=int((~present.all(axis=1)).sum()),
         lone_rows=int((present.sum(axis=1) < 2).sum()),
         blank_rows=int(empty.any(axis=1).sum()),
+        **_count_tokens(table, present),
     )
+
+
+def _count_tokens(table: pa.Table, present: BoolArray) -> dict[str, int]:
+    """Count the tokens of all answers, and the answers among those `present` (N, K) whose tokens are unknown."""
+    counts = table["answer_tokens"].combine_chunks().flatten().to_numpy(zero_copy_only=False).astype(np.float64)
+    by_answer = counts.reshape(present.shape)
+    known = ~np.isnan(by_answer)
+    by_row = np.full(len(present), np.nan)
+    if ROW_TOKENS in table.column_names:
+        by_row = table[ROW_TOKENS].to_numpy().astype(np.float64)
+    summed = ~np.isnan(by_row)
+    tokens = np.where(summed, by_row, np.nansum(by_answer, axis=1)).sum()
+    return {"tokens": int(tokens), "tokens_unknown": int((present & ~known)[~summed].sum())}
 
 
 def _count_true(flags: pa.Array) -> int:

@@ -24,8 +24,10 @@ from core.models.generation.addresses import (
     is_loopback,
     is_named,
 )
+from core.models.generation.request_limit import RequestLimit
 
-RETRY_STATUSES = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})  # transient: worth another attempt
+BUSY_STATUSES = frozenset({408, 429, 503, 504, 529})  # more requests than the server can answer
+RETRY_STATUSES = BUSY_STATUSES | {409, 425, 500, 502}  # transient: worth another attempt
 BACK_OFF = 1.0  # seconds before the second attempt; doubled each time, minus up to half of it at random
 MAX_BACK_OFF = 60.0  # seconds between attempts, at most
 MAX_RETRY_AFTER = 600.0  # seconds to wait if the server asks for it, at most
@@ -39,7 +41,7 @@ class ServedModel:
     url: str  # http(s)://host[:port][/v1]
     model: str  # the server's name for it
     form: Literal["chat", "completions"] = "chat"
-    concurrency: int = 8  # concurrent requests
+    concurrency: int = 64  # concurrent requests, at most
     timeout: float = 300.0  # seconds to wait for an answer
     tries: int = 6  # attempts per request
 
@@ -59,6 +61,7 @@ class Endpoint:
     def __init__(self, served: ServedModel, *, back_off: float = BACK_OFF) -> None:
         self.url = check_url(served.url)
         self.stop = Event()  # once set, no thread waits for another attempt
+        self.limit = RequestLimit(served.concurrency)
         self._served, self._back_off = served, back_off
         key, host = _find_key(self.url), host_and_port(self.url).rpartition(":")[0]
         self._sends_key = bool(key)
@@ -86,24 +89,30 @@ class Endpoint:
     def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """Send this body and return the server's reply; ModelError if all attempts fail."""
         failure = ""  # no retry library: tenacity sends one more request after `stop`, stamina logs the prompt
+        changes = self.limit.changes  # a request that is rejected again was not sent at a lower limit
         for attempt in range(self._served.tries):
             wait = self._back_off * 2**attempt * (1 - random() / 2)
+            busy = False
             try:
                 response = self._client.post(f"{self.url}{path}", json=body)
             except ReadTimeout:
+                busy = True
                 failure = f"gives no answer within {self._served.timeout:g} seconds"
             except HTTPError as error:
                 failure = f"cannot be reached ({type(error).__name__})"
             else:
                 if response.status_code not in RETRY_STATUSES:
                     return self._check_response(response, body)
+                busy = response.status_code in BUSY_STATUSES
                 failure = f"answers with status {response.status_code}"
                 wait = max(min(wait, MAX_BACK_OFF), self._retry_after(response))
+            if busy:
+                self.limit.rejected(changes)
             if attempt + 1 < self._served.tries and self.stop.wait(min(wait, MAX_RETRY_AFTER)):
                 break
         raise ModelError(
             f"Server {self.url} {failure}, {attempt + 1} times in a row. Check that it runs, and its log; then run "
-            "the same command again, with fewer requests at once. Finished parts are kept."
+            "the same command again. Finished parts are kept."
         )
 
     def _retry_after(self, response: Response) -> float:

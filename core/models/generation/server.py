@@ -6,12 +6,19 @@ one at a time from then on. Each request has its own seed, derived from the row'
 
 Identical answers of one row are requested again in the words that `transformers serve` needs to sample: it
 ignores the temperature unless the model's generation config says so. A server that samples neither way is an error.
-httpx2 is enough for two kinds of request; the openai package would repeat prompts in its errors.
+Rows are requested one by one until the answers of one of them differ, so that all later ones are requested alike, and
+then as many at once as the server is fastest with (`core.models.generation.request_limit`).
+
+A server counts the tokens of a request, so those of one answer are known only if it was requested alone; else they are
+null, and the row's total is stored. httpx2 is enough for two kinds of request; the openai package would repeat prompts
+in its errors.
 """
 
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
+from time import monotonic
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +27,7 @@ from numpy.typing import NDArray
 from core.errors import ModelError
 from core.models.chat_layout import AlpacaLayout, drop_blank_answers, simplify_turns
 from core.models.encoder import build_turns
-from core.models.generation.answers import ANSWER_COLUMNS, LENGTH, STOP, SamplingSettings, missing_answers
+from core.models.generation.answers import ANSWER_COLUMNS, LENGTH, ROW_TOKENS, STOP, SamplingSettings, missing_answers
 from core.models.generation.openai_client import Endpoint, RequestRefusedError, ServedModel
 from core.schema import Progress, ignore_progress
 
@@ -37,6 +44,13 @@ class ServerAnswer(NamedTuple):
     text: str | None
     tokens: int | None
     ended: str | None
+
+
+class ServerRow(NamedTuple):
+    """Answers to one prompt, and the tokens of all of them; None if the server does not count them."""
+
+    answers: list[ServerAnswer]
+    tokens: int | None
 
 
 class ServerSampler:
@@ -65,22 +79,23 @@ class ServerSampler:
     def __exit__(self, *error: object) -> None:
         self.endpoint.__exit__(*error)
 
-    def __call__(self, batch: Mapping[str, Any], progress: Progress = ignore_progress) -> dict[str, list[list[Any]]]:
+    def __call__(self, batch: Mapping[str, Any], progress: Progress = ignore_progress) -> dict[str, list[Any]]:
         """Request K answers for each row of the columns prompt, response, turns and ids.
 
-        The first three are as for `core.models.encoder.Encoder`; `ids` are the rows' own text ids. Returns `columns`,
-        in the same row order. A row that the server rejects while it answers others has K nulls and counts in
-        `refused_rows`. `progress` counts answers, in this thread; an exception it raises ends the work. Raises
-        ModelError if the server fails.
+        The first three are as for `core.models.encoder.Encoder`; `ids` are the rows' own text ids. Returns `columns`
+        and ROW_TOKENS, in the same row order. A row that the server rejects while it answers others has K nulls and
+        counts in `refused_rows`. `progress` counts answers, in this thread; an exception it raises ends the work.
+        Raises ModelError if the server fails.
         """
         k = self.settings.answers
         prompts = [self._prompt(*row) for row in zip(batch["prompt"], batch["response"], batch["turns"], strict=True)]
         seeds = self.settings.random_streams(batch["ids"]) >> SEED_SHIFT
-        columns = missing_answers(len(prompts), k)
+        columns: dict[str, list[Any]] = {**missing_answers(len(prompts), k), ROW_TOKENS: [None] * len(prompts)}
         self.endpoint.stop.clear()
         with ThreadPoolExecutor(self.served.concurrency) as pool:
             try:
-                for done, (row, answers) in enumerate(self._answer_rows(pool, prompts, seeds), 1):
+                for done, (row, (answers, tokens)) in enumerate(self._answer_rows(pool, prompts, seeds), 1):
+                    columns[ROW_TOKENS][row] = tokens
                     for name, values in zip(ANSWER_COLUMNS, zip(*answers, strict=True), strict=True):
                         columns[name][row] = list(values)
                     progress(done * k, len(prompts) * k)
@@ -91,18 +106,28 @@ class ServerSampler:
             raise self._refusal
         return columns
 
-    def _answer_rows(self, pool: ThreadPoolExecutor, prompts: Sequence[dict[str, Any]], seeds: NDArray[Any]) -> Any:
-        """Yield rows and their answers as they arrive; the first alone, to find out how to request the others.
+    def _answer_rows(
+        self, pool: ThreadPoolExecutor, prompts: Sequence[dict[str, Any]], seeds: NDArray[Any]
+    ) -> Iterator[tuple[int, ServerRow]]:
+        """Yield rows and their answers as they arrive; one at a time until it is known how to request them.
 
         Prompts are sent in the order of their text, so that those with the same beginning follow each other: servers
         keep what they have computed of a beginning.
         """
-        if prompts:
-            yield 0, self._answer_row(prompts[0], seeds[0].tolist())
-        order = sorted(range(1, len(prompts)), key=lambda row: str(prompts[row]))
-        waiting = {pool.submit(self._answer_row, prompts[i], seeds[i].tolist()): i for i in order}
-        for future in as_completed(waiting):
-            yield waiting[future], future.result()
+        waiting = deque(sorted(range(len(prompts)), key=lambda row: str(prompts[row])))
+        requested: dict[Future[ServerRow], int] = {}
+        limit, counted = self.endpoint.limit, monotonic()
+        while waiting or requested:
+            while waiting and len(requested) < (limit.current if self._samples else 1):
+                row = waiting.popleft()
+                requested[pool.submit(self._answer_row, prompts[row], seeds[row].tolist())] = row
+            full = bool(waiting) and len(requested) >= limit.current
+            done, _ = wait(requested, return_when=FIRST_COMPLETED)
+            last, counted = counted, monotonic()
+            if full:
+                limit.replied(len(done), counted - last)
+            for future in done:
+                yield requested.pop(future), future.result()
 
     def _prompt(self, prompt: str, response: str | None, turns: str | None) -> dict[str, Any]:
         """Return the row's part of a request: all turns before its last response."""
@@ -114,15 +139,15 @@ class ServerSampler:
             context = simplify_turns(context)
         return {"messages": [{"role": turn.role, "content": turn.content} for turn in context]}
 
-    def _answer_row(self, prompt: dict[str, Any], seeds: Sequence[int]) -> list[ServerAnswer]:
+    def _answer_row(self, prompt: dict[str, Any], seeds: Sequence[int]) -> ServerRow:
         """Request K answers to one prompt; K empty ones if the server rejects it but has answered others."""
         try:
-            answers = self._sampled_answers(prompt, seeds)
+            row = self._sampled_answers(prompt, seeds)
         except RequestRefusedError as error:
             self.refused_rows, self._refusal = self.refused_rows + 1, error
             if self.refused_rows >= MAX_REFUSALS_AT_START and not self.answered_rows:
                 raise
-            return [ServerAnswer(None, None, None)] * len(seeds)
+            return ServerRow([ServerAnswer(None, None, None)] * len(seeds), None)
         self.answered_rows += 1
         if not self._samples and self.answered_rows >= MAX_ROWS_ALIKE:
             raise ModelError(
@@ -130,36 +155,36 @@ class ServerSampler:
                 f"{self.answered_rows} prompts, so it does not sample. Check that its model's generation config "
                 "sets do_sample, and that the server uses temperature and seed."
             )
-        return answers
+        return row
 
-    def _sampled_answers(self, prompt: dict[str, Any], seeds: Sequence[int]) -> list[ServerAnswer]:
+    def _sampled_answers(self, prompt: dict[str, Any], seeds: Sequence[int]) -> ServerRow:
         """Request K answers to one prompt; once more with SAMPLE if they are identical, as in all rows so far."""
-        answers = self._request_answers(prompt, seeds, self._more)
-        if not self._samples and not _differ(answers):
+        row = self._request_answers(prompt, seeds, self._more)
+        if not self._samples and not _differ(row.answers):
             with suppress(RequestRefusedError):  # other servers may reject the field
                 again = self._request_answers(prompt, seeds, SAMPLE)
-                if _differ(again):
-                    answers, self._more = again, SAMPLE
-        self._samples = self._samples or _differ(answers)
-        return answers
+                if _differ(again.answers):
+                    row, self._more = again, SAMPLE
+        self._samples = self._samples or _differ(row.answers)
+        return row
 
-    def _request_answers(
-        self, prompt: dict[str, Any], seeds: Sequence[int], more: Mapping[str, str]
-    ) -> list[ServerAnswer]:
+    def _request_answers(self, prompt: dict[str, Any], seeds: Sequence[int], more: Mapping[str, str]) -> ServerRow:
         """Request K answers to one prompt, in one request or several. `more`: further fields of each."""
         prompt = prompt | dict(more)
-        answers: list[ServerAnswer] = []
+        replies: list[ServerRow] = []
         if self.asks_together:
             try:
-                answers = self._request(prompt, seeds[0], len(seeds))
+                replies = [self._request(prompt, seeds[0], len(seeds))]
             except RequestRefusedError:
-                answers = self._request(prompt, seeds[0], 1)  # raises again if `n` was not the reason
-            self.asks_together = self.asks_together and len(answers) == len(seeds)
-        while len(answers) < len(seeds):
-            answers += self._request(prompt, seeds[len(answers)], 1)
-        return answers
+                replies = [self._request(prompt, seeds[0], 1)]  # raises again if `n` was not the reason
+            self.asks_together = self.asks_together and len(replies[0].answers) == len(seeds)
+        given = sum(len(reply.answers) for reply in replies)
+        replies += [self._request(prompt, seed, 1) for seed in seeds[given:]]
+        answers = [answer for reply in replies for answer in reply.answers]
+        counts = [reply.tokens for reply in replies if reply.tokens is not None]
+        return ServerRow(answers, sum(counts) if len(counts) == len(replies) else None)
 
-    def _request(self, prompt: dict[str, Any], seed: int, count: int) -> list[ServerAnswer]:
+    def _request(self, prompt: dict[str, Any], seed: int, count: int) -> ServerRow:
         """Send one request; return at least one answer and at most `count`."""
         settings = self.settings
         body = {
@@ -181,9 +206,11 @@ class ServerSampler:
             )
         usage = reply.get("usage")
         tokens = usage.get("completion_tokens") if isinstance(usage, dict) else None
-        if len(answers) == 1 and isinstance(tokens, int):  # for several answers the server reports the sum
-            return [answers[0]._replace(tokens=tokens)]
-        return answers[:count]
+        if not isinstance(tokens, int) or len(answers) > count:  # the count includes answers that are dropped here
+            tokens = None
+        if len(answers) == 1:
+            answers = [answers[0]._replace(tokens=tokens)]
+        return ServerRow(answers[:count], tokens)
 
 
 def _differ(answers: Sequence[ServerAnswer]) -> bool:

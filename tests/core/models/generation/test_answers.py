@@ -7,6 +7,7 @@ import pytest
 from core.errors import MethodError
 from core.models.generation.answers import (
     ANSWER_COLUMNS,
+    ROW_TOKENS,
     AnswerCounts,
     SamplingSettings,
     answer_table,
@@ -78,7 +79,7 @@ def test_answers_and_their_faults_are_counted():
     )
     assert {name: table[name].type for name in table.column_names} == dict(ANSWER_COLUMNS)
     assert count_answers(table) == AnswerCounts(
-        rows=4, asked=12, missing=5, empty=2, refused=2, truncated=2, short_rows=2, lone_rows=2, blank_rows=2
+        rows=4, asked=12, missing=5, empty=2, refused=2, truncated=2, short_rows=2, lone_rows=2, blank_rows=2, tokens=26
     )
     chunks = pa.concat_tables([table.slice(0, 1), table.slice(1, 2), table.slice(3)])
     assert count_answers(chunks) == count_answers(table)
@@ -88,3 +89,15 @@ def test_answers_and_their_faults_are_counted():
 def test_counts_of_no_rows_are_zero():
     assert count_answers(answer_table(missing_answers(0, 5))) == AnswerCounts(*[0] * 8)
     assert count_answers(answer_table(missing_answers(2, 5))) == AnswerCounts(2, 10, 10, 0, 0, 0, 2, 2)
+
+
+def test_tokens_are_counted_by_answer_or_by_row_and_unknown_ones_are_told_apart():
+    columns = {
+        "answers": [["a", "b"], ["a", "b"], ["a", None], ["a", "b"]],
+        "answer_tokens": [[3, 4], [None, None], [None, None], [5, None]],
+        "ended": [[None] * 2] * 4,
+    }
+    alone = count_answers(answer_table(columns))
+    assert (alone.tokens, alone.tokens_unknown) == (12, 4)
+    summed = count_answers(answer_table(columns | {ROW_TOKENS: [7, 20, None, None]}))
+    assert (summed.tokens, summed.tokens_unknown) == (32, 2)
