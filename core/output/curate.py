@@ -18,14 +18,17 @@ from core.measurement.run_data import load_measured
 from core.measurement.runs import Run
 from core.output.dataset_card import build_card
 from core.output.destinations import SUFFIXES, check_destinations, list_inputs, plan_destinations, stage_files
-from core.output.manifest import TargetFacts, build_manifest, write_manifest
+from core.output.manifest import ModelFacts, ProofFacts, TargetFacts, build_manifest, write_manifest
 from core.output.writer import ExportResult, sibling_path, write_scores, write_selection
+from core.proof.headline import describe_verdict, main_verdict
+from core.proof.stored import find_proof
 from core.schema import IntArray, Measured, Method, Order, Pool
 from core.selection.budget import Budget
 from core.selection.holdout import hold_out_rows
 from core.selection.recipe import Recipe, dump_recipe, make_selection, require_near_duplicates, score_columns
 from core.selection.selection import Selection, describe_shortfall
 from core.workspace.files import file_digest, write_atomic
+from core.workspace.folder import Workspace
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,7 @@ def curate(
             facts=facts,
             cut=cut,
             constant=describe_constant_columns(measured.columns),
+            proof=find_proof_facts(Workspace(workspace), pool, recipe),
         )
         write_atomic(staged["card"], build_card(pool, manifest).encode("utf-8"))
         if "recipe" in staged:
@@ -140,6 +144,24 @@ def curate(
         held_out=paths["held_out"] if exported.held_out else None,
         held_out_rows=len(held_out_rows),
         scores=scores,
+    )
+
+
+def find_proof_facts(workspace: Workspace, pool: Pool, recipe: Recipe) -> ProofFacts | None:
+    """Return what the newest proof of a selection found; None if there is none with a verdict."""
+    found = find_proof(workspace, pool, recipe)
+    verdict = found and main_verdict(found[0].verdicts, found[1])
+    if not found or not verdict:
+        return None
+    proof, arm = found
+    kept = ("verdict", "target", "figure", "difference", "low", "high", "seeds")
+    return ProofFacts(
+        id=proof.id,
+        arm=arm,
+        model=ModelFacts(**proof.plan.train_model),
+        sentence=describe_verdict(verdict),
+        rates=dict(verdict.rates),
+        **{name: getattr(verdict, name) for name in kept},
     )
 
 

@@ -76,6 +76,7 @@ def _words(pool: Pool, manifest: Manifest, license: str | None) -> list[str]:
         *(f"- **Constant score**: {sentence}" for sentence in manifest.constant),
         f"- **Budget**: {_budget(recipe)}",
         *(f"- **Result**: {sentence}" for sentence in method.facts_in_words(manifest.facts)),
+        *_proof(manifest),
         f"- **Seed**: {recipe['seed']}",
         *_manual_choices(recipe),
         *_held_out(manifest),
@@ -86,6 +87,15 @@ def _words(pool: Pool, manifest: Manifest, license: str | None) -> list[str]:
         f"    python -m core replay {stem}.manifest.json\n",
         "writes the same bytes, or states why it cannot.",
     ]
+
+
+def _proof(manifest: Manifest) -> list[str]:
+    """Return a line on what training on these rows did, compared with random rows; empty without a proof."""
+    proof = manifest.proof
+    if proof is None:
+        return []
+    model = f"{_code(proof.model.name)}, revision {_code(proof.model.revision)}"
+    return [f"- **Proof**: {_code(proof.sentence)} Trained model: {model}. Plan: {_code(proof.id)}"]
 
 
 def _source(pool: Pool) -> str:

@@ -1,6 +1,7 @@
 """Manifest of an export: all that is needed to reproduce its rows exactly, or to detect that this is impossible.
 
-It contains no time of day, so the same recipe on the same pool gives the same manifest, byte for byte.
+It contains no time of day, so the same recipe on the same pool, with the same proof of it or none, gives the same
+manifest, byte for byte.
 """
 
 import subprocess
@@ -59,6 +60,23 @@ class TargetFacts(StrictModel):
     pairs: int
 
 
+class ProofFacts(StrictModel):
+    """What a proof found of these rows: a model trained on them, compared with one trained on random rows."""
+
+    id: str  # of the plan
+    arm: str
+    model: ModelFacts  # that was trained
+    sentence: str  # the verdict with its figures
+    verdict: str  # core.algorithms.paired_comparison.judge
+    target: str  # what the models were evaluated on
+    figure: str
+    difference: float  # to random: nats per response token, or a share of rows
+    low: float  # 95% interval
+    high: float
+    seeds: int
+    rates: dict[str, float]  # learning rate -> difference
+
+
 def _check_plain_name(name: str) -> str:
     if name in ("", ".", "..") or "/" in name or "\0" in name:
         raise ValueError("it must be a file name, without a folder")
@@ -112,6 +130,7 @@ class Manifest(StrictModel):
     facts: dict[str, Any] = Field(default_factory=dict)  # what only the method knows of the rows (core.schema.Method)
     cut: dict[str, int] = Field(default_factory=dict)  # of these rows, what was not read (core.columns.count_cut)
     constant: list[str] = Field(default_factory=list)  # sentences on measured columns of nearly one value
+    proof: ProofFacts | None = None  # the newest of this selection, if there is one
     files: dict[str, str] = Field(default_factory=dict)  # name -> SHA-256 of every file of the export but this one
 
 
@@ -128,6 +147,7 @@ def build_manifest(
     facts: Mapping[str, Any] | None = None,
     cut: Mapping[str, int] | None = None,
     constant: Sequence[str] = (),
+    proof: ProofFacts | None = None,
 ) -> Manifest:
     """Build the manifest of `exported`, which contains `rows` (row numbers, any order) of the pool, some held out."""
     held_out_rows = np.empty(0, np.int64) if held_out is None else np.sort(held_out)
@@ -156,6 +176,7 @@ def build_manifest(
         facts=dict(facts or {}),
         cut=dict(cut or {}),
         constant=list(constant),
+        proof=proof,
     )
 
 

@@ -53,6 +53,24 @@ def describe_difference(verdict: Verdict) -> str:
     return f"{_name(verdict)} ({difference}, 95% interval {low} to {high})"
 
 
+def main_verdict(verdicts: Iterable[Verdict], arm: str) -> Verdict | None:
+    """Return the verdict on an arm that the headline is about; None before there is one."""
+    mine = [each for each in verdicts if (each.arm, each.task, each.work) == (arm, MACRO, "steps")]
+    return min(mine, key=lambda verdict: verdict.target == HELD_OUT, default=None)
+
+
+def describe_verdict(verdict: Verdict) -> str:
+    """Return a verdict as a sentence, with difference, interval, seeds and learning rates."""
+    low, high = _number(verdict.low, verdict.figure), _number(verdict.high, verdict.figure)
+    where = "the held-out rows" if verdict.target == HELD_OUT else verdict.target
+    result = f"{verdict.verdict} on {where}, at equal {verdict.work}"
+    rates = f"learning rate{'s' if len(verdict.rates) > 1 else ''} {', '.join(verdict.rates)}"
+    return (
+        f"{result[0].upper()}{result[1:]}: {_number(verdict.difference, verdict.figure)} {UNITS[verdict.figure]} "
+        f"(95% interval {low} to {high}; {_count(verdict.seeds, 'seed')}; {rates})."
+    )
+
+
 def _name(verdict: Verdict) -> str:
     return verdict.arm.replace("_", " ")
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 
 from core.proof import stored
-from core.proof.plan import HELD_OUT, MACRO
+from core.proof.headline import main_verdict
 from core.proof.stored import Proof
 from core.proof.verdicts import Verdict
 from core.schema import Pool
@@ -35,15 +35,8 @@ def _find_proof(
     if found is None:
         return None
     proof, arm = found
-    verdict = main_verdict(proof, arm)
+    verdict = main_verdict(proof.verdicts, arm)
     return (proof, verdict) if verdict else None
-
-
-def main_verdict(proof: Proof, arm: str) -> Verdict | None:
-    """Return the verdict on an arm that its headline is about; None before there is one."""
-    wanted = (arm, MACRO, "steps")
-    mine = [each for each in proof.verdicts if (each.arm, each.task, each.work) == wanted]
-    return min(mine, key=lambda verdict: verdict.target == HELD_OUT, default=None)
 
 
 def _stamp() -> tuple[tuple[str, int], ...]:
