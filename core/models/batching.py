@@ -1,6 +1,7 @@
 """Batching of rows: how many run together, and what happens when they do not fit into memory."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -21,6 +22,8 @@ LAUNCH_SECONDS = {"cpu": 5e-4, "cuda": 2e-3}  # starting the kernels of one laye
 FLOPS = {"cpu": 2e11, "cuda": 2e14}  # order of magnitude that a pass reaches
 PLANNED_MEMORY = "memory.json"  # of a stage
 MEMORY_SHARE = 0.6  # of the memory that is free when a model is loaded; the rest is for what is not counted here
+AT_ONCE = 2  # batches on a processor
+MOVING_ROPE = ("dynamic", "longrope")  # position codes that a pass changes for the passes after it
 LOGIT_COPIES = 4  # of a row's next-token logits: the model's, float32 of this step and the last, a temporary one
 
 
@@ -143,6 +146,38 @@ def run_batches(
                 f"{model.ref.name!r}. Lower {setting}, or choose a smaller model."
             )
         yield from run_batches(np.array_split(rows, 2), work, model, name, lengths, setting=setting)
+
+
+def can_run_at_once(network: Any, device: str) -> bool:
+    """Return whether `run_at_once` serves: on a processor, for a model whose passes leave nothing behind in it."""
+    kinds = (str(getattr(module, "rope_type", "")) for module in network.modules())
+    moving = any(word in kind for kind in kinds for word in MOVING_ROPE)
+    return torch.device(device).type == "cpu" and torch.get_num_threads() >= AT_ONCE and not moving
+
+
+def run_at_once(
+    batches: Iterable[IntArray],
+    work: Callable[[IntArray], Result],
+    model: Model,
+    name: str,
+    lengths: Sequence[int] | IntArray,
+) -> Iterator[tuple[IntArray, Result]]:
+    """Do as `run_batches`, AT_ONCE batches at a time, each on its share of PyTorch's threads.
+
+    The threads of one batch wait for each other after every operation, and most operations are small.
+    """
+
+    def run(rows: IntArray) -> list[tuple[IntArray, Result]]:
+        return list(run_batches([rows], work, model, name, lengths))
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(threads // AT_ONCE)
+    try:
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            for results in pool.map(run, batches):
+                yield from results
+    finally:
+        torch.set_num_threads(threads)
 
 
 def check_lengths(lengths: IntArray, model: Model) -> None:

@@ -21,7 +21,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from core.models.batching import Ragged, batch_cost, check_lengths, plan_batches, run_batches
+from core.models.batching import (
+    Ragged,
+    batch_cost,
+    can_run_at_once,
+    check_lengths,
+    plan_batches,
+    run_at_once,
+    run_batches,
+)
 from core.models.loading import Model, check_head, compute_logits, device_limit
 from core.models.shared_prefix import Prefix, can_share_prefix, compute_hidden_states, find_common_prefix, run_prefix
 from core.schema import BoolArray, FloatArray, IntArray
@@ -96,7 +104,9 @@ class ForwardPass:
         out: dict[str, NDArray[Any]] = {}
         work = partial(self._pass, tokens=tokens, spans=spans, prefix=self._prefix(tokens))
         batches = plan_batches(lengths, self._cost)
-        for rows, measured in run_batches(batches, work, self.model, "A row of {} tokens", lengths):
+        at_once = len(batches) > 1 and not self._observers and can_run_at_once(self.model.network, self.model.device)
+        run = run_at_once if at_once else run_batches  # observers watch one pass of the model at a time
+        for rows, measured in run(batches, work, self.model, "A row of {} tokens", lengths):
             for name, values in measured.items():
                 if name not in out:
                     out[name] = np.zeros((len(tokens), *values.shape[1:]), values.dtype)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from core.models.loading import Model, load_model
 from core.models.reference import resolve_model
@@ -12,6 +13,14 @@ from core.models.reference import resolve_model
 @pytest.fixture(scope="module")
 def model(tiny_model_dir: Path) -> Model:
     return load_model(resolve_model(str(tiny_model_dir)), dtype="float32", device="cpu")
+
+
+@pytest.fixture
+def two_threads():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(threads)
 
 
 def rows(lengths, spans, seed=0):

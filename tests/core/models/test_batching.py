@@ -1,5 +1,6 @@
 """Plans of batches: every row once, within memory, in the least time; what they are on a GPU, by arithmetic alone."""
 
+import threading
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,9 +8,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import LlamaConfig
 
+from core.errors import ModelError
 from core.models import batching
-from core.models.batching import BatchCost, batch_cost, plan_batches
+from core.models.batching import BatchCost, batch_cost, can_run_at_once, plan_batches, run_at_once
+from tests.core.models.families import GROUPED, network_of
 
 CPU = BatchCost(launch=40, capacity=2048)
 ALPACA = np.random.default_rng(0).lognormal(4.8, 0.5, 4000).astype(np.int64).clip(40, 512)  # tokens of a row
@@ -135,3 +139,41 @@ def test_on_a_processor_the_capacity_is_what_was_given(model):
     assert (cost.capacity, cost.row) == (2048, 0)
     assert cost.launch >= 1
     assert batch_cost(model.network, "cpu", "pass", 2048, capacity=77).capacity == 77
+
+
+@pytest.mark.usefixtures("two_threads")
+class TestBatchesAtOnce:
+    def test_two_run_at_the_same_time_on_one_thread_each_and_come_in_order(self, model):
+        meeting = threading.Barrier(2, timeout=60)
+
+        def work(rows):
+            meeting.wait()  # until another batch is here, too
+            return rows.sum(), torch.get_num_threads()
+
+        batches = [np.array([n, n + 1]) for n in range(6)]
+        done = list(run_at_once(batches, work, model, "A row of {}", np.ones(7, int)))
+        assert [rows.tolist() for rows, _ in done] == [[n, n + 1] for n in range(6)]
+        assert [result for _, result in done] == [(2 * n + 1, 1) for n in range(6)]
+        assert torch.get_num_threads() == 2
+
+    def test_an_error_ends_the_others_and_gives_the_threads_back(self, model):
+        seen = []
+
+        def work(rows):
+            seen.append(rows)
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+        with pytest.raises(ModelError, match="A row of 9 does not fit"):
+            list(run_at_once([np.array([n]) for n in range(50)], work, model, "A row of {}", np.full(50, 9)))
+        assert len(seen) < 50
+        assert torch.get_num_threads() == 2
+
+    def test_they_serve_on_a_processor_where_passes_leave_the_model_as_it_is(self):
+        parameters = {"rope_theta": 1e4, "factor": 2.0}
+        plain = network_of(LlamaConfig(**GROUPED))
+        moving = network_of(LlamaConfig(**GROUPED, rope_parameters=parameters | {"rope_type": "dynamic"}))
+        assert can_run_at_once(plain, "cpu")
+        assert not can_run_at_once(plain, "cuda")
+        assert not can_run_at_once(moving, "cpu")
+        torch.set_num_threads(1)
+        assert not can_run_at_once(plain, "cpu")

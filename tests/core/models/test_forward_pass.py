@@ -85,6 +85,21 @@ def test_the_same_call_gives_bit_identical_results(model, batch):
         np.testing.assert_array_equal(first[name], second[name])
 
 
+@pytest.mark.usefixtures("two_threads")
+def test_batches_at_once_give_what_one_after_the_other_gives(model, batch, monkeypatch):
+    forward, counted = ForwardPass(model, batch_tokens=64), []
+    real = module.run_at_once
+    monkeypatch.setattr(module, "run_at_once", lambda *given: counted.append(1) or real(*given))
+    results = {}
+    for at_once in (True, False):
+        monkeypatch.setattr(module, "can_run_at_once", lambda *_, at_once=at_once: at_once)
+        torch.set_num_threads(2 if at_once else 1)  # one for each batch
+        results[at_once] = forward(batch)
+    assert counted == [1]
+    for name, values in results[False].items():
+        assert values.tobytes() == results[True][name].tobytes()
+
+
 def test_results_come_in_the_order_of_the_rows(model, batch):
     order = np.random.default_rng(3).permutation(len(batch["tokens"]))
     plain = ForwardPass(model, batch_tokens=80)(batch)
