@@ -43,8 +43,8 @@ def test_a_proof_from_its_plan_to_the_rows_that_differ_most(page, serve, tmp_pat
         verdict = page.get_by_role("heading", name=re.compile("^Indication from 3 seeds"))
         expect(verdict).to_be_visible(timeout=PATIENCE_MS)
         expect(page.get_by_role("heading", name="Rows where two arms differ most")).to_be_visible(timeout=PATIENCE_MS)
-        expect(page.get_by_role("img", name="NLL of every arm, by task")).to_be_visible()
-        expect(page.get_by_role("img", name="Training loss by step and arm")).to_be_visible()
+        expect(page.get_by_role("figure", name="NLL of every arm, by task")).to_be_visible()
+        expect(page.get_by_role("figure", name="Training loss by step and arm")).to_be_visible()
 
         page.locator(".st-key-proof-rows [data-testid=stDataFrame] canvas").first.click(position={"x": 40, "y": 90})
         wait_until_idle(page)
