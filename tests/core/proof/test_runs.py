@@ -1,76 +1,45 @@
 """Training runs: what they measure, that they are stored once, and that a killed one gives the same figures."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from core.measurement.stages import PoolStages
 from core.models.exact_match import ExactMatch
 from core.models.forward_pass import ForwardPass
 from core.models.generation.greedy import GreedyLogProbs, generate, strip_generation_config
 from core.models.loading import load_model
-from core.models.reference import resolve_model
 from core.models.training import finetune
 from core.models.training.finetune import train
-from core.pool.pools import load_pool
-from core.progress import SilentReporter
-from core.proof.plan import EvaluatedRows, Plan, RunSpec, Target, Training, Work
+from core.proof.plan import RunSpec
 from core.proof.runs import TrainingRun, evaluate, run_settings
-from core.schema import Reading
-from core.workspace.folder import Workspace
+from tests.core.proof.tiny import make_evaluated, make_plan, make_stages
 
-PLAN = Plan(
-    pool={},
-    measured_with=None,
-    train_model={},
-    reading={},
-    budget="50%",
-    seeds=(0, 1),
-    rates=(1e-2,),
-    work=Work(steps=6, tokens_per_step=60, epochs=2),
-    training=Training(),
-    arms=(),
-    targets=(),
-)
+PLAN = make_plan()
 SPEC = RunSpec("random", 1, 1e-2, "steps")
 
 
 @pytest.fixture(scope="module")
 def stages(tiny_model_dir, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs")
-    rows = [{"prompt": f"Add {k} and three.", "response": f"{k} plus three is {k + 3}."} for k in range(20)]
-    (folder / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    workspace = Workspace(folder / "ws")
-    pool = load_pool(str(folder / "pool.jsonl"), workspace=workspace.root)
-    reading = Reading(model=str(tiny_model_dir), max_length=200, device="cpu")
-    return PoolStages(pool, reading, resolve_model(str(tiny_model_dir)), workspace, SilentReporter())
+    return make_stages(tiny_model_dir, tmp_path_factory.mktemp("runs"))
 
 
 @pytest.fixture
-def fresh(stages, tmp_path):
+def fresh(tiny_model_dir, tmp_path):
     """Return the same pool in a workspace of its own."""
-    return PoolStages(stages.pool, stages.reading, stages.ref, Workspace(tmp_path / "ws"), SilentReporter())
-
-
-def evaluated(stages, rows, short=(), name="held out"):
-    batch = stages.tokens.batch(np.array(rows))
-    target = Target(name, "rows", len(rows), {"all": len(rows)})
-    counts = stages.counts["response_tokens"][rows]
-    mask = np.isin(np.arange(len(rows)), short)
-    task = np.zeros(len(rows), np.int64)
-    return EvaluatedRows(target, np.array(rows), task, counts, mask, tuple(batch["tokens"]), tuple(batch["spans"]))
+    return make_stages(tiny_model_dir, tmp_path / "fresh")
 
 
 def as_pairs(stages, chosen, rejected):
-    one, other = evaluated(stages, chosen, name="pairs"), evaluated(stages, rejected)
+    one, other = make_evaluated(stages, chosen, name="pairs"), make_evaluated(stages, rejected)
     return replace(one, rejected_tokens=other.tokens, rejected_spans=other.spans)
 
 
 def training_run(stages, spec=SPEC, rows=range(12), plan=PLAN):
-    return TrainingRun(stages, run_settings(plan, spec), np.array(rows), (evaluated(stages, range(12, 20), short=[1]),))
+    return TrainingRun(
+        stages, run_settings(plan, spec), np.array(rows), (make_evaluated(stages, range(12, 20), short=[1]),)
+    )
 
 
 def figures_of(run):
@@ -143,9 +112,9 @@ def test_exact_match_is_what_greedy_decoding_gives(stages):
 
 def test_exact_match_counts_short_responses_alone(stages):
     model = load_model(stages.ref)
-    columns = evaluate(model, evaluated(stages, [3, 4], short=[1]))
+    columns = evaluate(model, make_evaluated(stages, [3, 4], short=[1]))
     assert not columns["match:held out"][0]
-    assert "match:held out" not in evaluate(model, evaluated(stages, [3, 4]))
+    assert "match:held out" not in evaluate(model, make_evaluated(stages, [3, 4]))
 
 
 def test_a_run_is_stored_and_never_repeated(fresh, monkeypatch):
