@@ -187,8 +187,7 @@ def test_a_processor_is_filled_and_its_memory_is_not(design, monkeypatch):
 
 def test_two_random_arms_show_no_difference(tiny_model_dir, tmp_path):
     work = Work(steps=6, tokens_per_step=60, epochs=0)
-    design = make_design(
-        make_stages(tiny_model_dir, tmp_path / "a"), "other", seeds=range(5), rates=(5e-3, 1e-2), work=work
-    )
+    plan = {"seeds": (0, 1, 2, 3, 4), "rates": (5e-3, 1e-2), "work": work}
+    design = make_design(make_stages(tiny_model_dir, tmp_path / "a"), "other", **plan)
     (verdict,) = [each for each in prove(design, SILENT).verdicts if not each.task]
     assert verdict.verdict == NONE and verdict.seeds == 5
