@@ -14,8 +14,9 @@ ROOT = Path(__file__).parent.parent
 OURS = {"core", "pages", "bench", "tests"}
 OPTIONAL = {
     "apricot",  # bench/coverage.py compares with it where it is installed
-    "trl",  # core/output/scripts/train_trl.py trains with it where that script is handed over to
+    "lm_eval",  # tests/core/output/test_hand_over.py checks its configuration where it is installed
 }
+ELSEWHERE = ROOT / "core/output/scripts"  # handed over to other trainers, and run where these are installed
 NOT_IMPORTED = "not imported: "
 
 
@@ -37,7 +38,7 @@ def read_requirements(file: str) -> dict[str, tuple[str, str]]:
 
 def imported_by(*patterns: str) -> set[str]:
     """Return the distributions that files of these patterns import, at any level."""
-    files = [file for pattern in patterns for file in ROOT.glob(pattern)]
+    files = [file for pattern in patterns for file in ROOT.glob(pattern) if file.parent != ELSEWHERE]
     names = {name.split(".")[0] for file in files for name in module_names(ast.walk(ast.parse(file.read_text())))}
     owners = packages_distributions()
     return {normalise(o) for n in names - OURS - OPTIONAL - sys.stdlib_module_names for o in owners.get(n, [n])}
