@@ -73,10 +73,12 @@ def explain_deletion(inventory: Inventory, items: Sequence[Item]) -> list[str]:
     listed = ", ".join(f"{count:,} {kind if count > 1 else kind.removesuffix('s')}" for kind, count in counts.items())
     sentences = [f"This deletes {listed} and frees {format_size(sum(item.bytes for item in items))}."]
     sentences += [KINDS[kind] for kind in counts]
-    runs = inventory.dependents(items)
-    if runs:
-        names = "; ".join(f"{run.key} ({run.name})" for run in runs[:3]) + ("; ..." if len(runs) > 3 else "")
-        sentences.append(f"{len(runs):,} stored {'run depends' if len(runs) == 1 else 'runs depend'} on this: {names}.")
+    dependents = inventory.dependents(items)
+    for kind in dict.fromkeys(item.kind for item in dependents):
+        mine = [item for item in dependents if item.kind == kind]
+        names = "; ".join(f"{item.key} ({item.name})" for item in mine[:3]) + ("; ..." if len(mine) > 3 else "")
+        depend = f"{kind.removesuffix('s')} depends" if len(mine) == 1 else f"{kind} depend"
+        sentences.append(f"{len(mine):,} stored {depend} on this: {names}.")
     return sentences
 
 

@@ -49,6 +49,7 @@ _REMEDIES = {  # by the folder of the workspace
     "measurements": _MADE_AGAIN,
     "models": _MADE_AGAIN,
     "runs": _MADE_AGAIN,
+    "proofs": _MADE_AGAIN,
     "uploads": "Upload the file again.",
 }
 

@@ -2,7 +2,8 @@
 
     pools        imported pools                                   named in runs and stages by their fingerprint
     runs         finished runs: scores, and the keys of the stages that they were made from
-    stages       stored work of measurements: tokens, base passes, answers ...
+    proofs       plans, rows and verdicts, and the keys of the training runs that they were made from
+    stages       stored work of measurements and proofs: tokens, base passes, answers, training runs ...
     maps         layouts of embeddings
     models       states that warm-ups trained, weights unpacked from GGUF
     selections   settings and saved selections of one pool        made by hand
@@ -33,6 +34,7 @@ from core.workspace.leftovers import TEMPORARY, find_leftovers
 KINDS: dict[str, str] = {  # kind -> what deleting it means
     "pools": "The pool has to be imported again from its source. Until then its runs cannot be opened.",
     "runs": "A run is rebuilt from its stages in seconds, if the stages are kept.",
+    "proofs": "A proof is judged again from its training runs in seconds, if the stages are kept.",
     "stages": "A model has to measure the stages again, which is the slow part. Runs made from them keep their "
     "scores, but may not open completely.",
     "maps": "A map is computed again when it is next opened.",
@@ -43,9 +45,15 @@ KINDS: dict[str, str] = {  # kind -> what deleting it means
     "jobs": "The record and the log of the job are lost; its measurements are kept.",
     "leftovers": "Leftovers are incomplete files that nothing uses.",
 }
-ABOUT = {"pools": "pool.json", "runs": "run.json", "measurements": "spec.json", "jobs": "job.json"}
+ABOUT = {
+    "pools": "pool.json",
+    "runs": "run.json",
+    "proofs": "proof.json",
+    "measurements": "spec.json",
+    "jobs": "job.json",
+}
 ANY_STAGE = "*"  # needed by a run that does not name all its stages: those before version 0.2
-STAGE_NAMES = {"probe": "forward pass", "geometry": "answer geometry", "bins": "semantic bins"}
+STAGE_NAMES = {"proof": "training run", "probe": "forward pass", "geometry": "answer geometry", "bins": "semantic bins"}
 MAX_ABOUT_BYTES = 4 << 20  # of a JSON file that is read for the listing
 _KEY = re.compile(rb'"([0-9a-f]{16})"')
 
@@ -82,7 +90,7 @@ class Inventory:
         return [item for item in self.items if item.kind == kind]
 
     def dependents(self, items: Sequence[Item]) -> list[Item]:
-        """Return the runs that were made from these stages and models, or are on these pools, and are not of them."""
+        """Return the runs and proofs made from these stages and models, or on these pools, that are not of them."""
         picked = set(items)
         made = {item for item in picked if item.kind in ("stages", "models")}
         keys = {item.key for item in made}
@@ -90,10 +98,11 @@ class Inventory:
         pools -= {item.pool for item in self.of_kind("pools") if item not in picked}  # imported twice: one is left
         unnamed = {item.pool for item in made}
 
-        def depends(run: Item) -> bool:
-            return bool(run.needs & keys) or run.pool in pools or (ANY_STAGE in run.needs and run.pool in unnamed)
+        def depends(item: Item) -> bool:
+            return bool(item.needs & keys) or item.pool in pools or (ANY_STAGE in item.needs and item.pool in unnamed)
 
-        return [run for run in self.of_kind("runs") if run not in picked and depends(run)]
+        made_of_others = (*self.of_kind("runs"), *self.of_kind("proofs"))
+        return [item for item in made_of_others if item not in picked and depends(item)]
 
     def find(self, kind: str, keys: Sequence[str]) -> list[Item]:
         """Return items by kind and key, or the beginning of one; "all" is every item of the kind.
@@ -128,7 +137,7 @@ def take_inventory(workspace: Workspace) -> Inventory:
 def _places(root: Path) -> Iterator[tuple[str, Path]]:
     """Yield folder kind and path of everything that may be an item."""
     homes = [root, *_subfolders(root / "visitors")]
-    for kind in ("pools", "runs", "measurements", "models", "exports", "jobs"):
+    for kind in ("pools", "runs", "proofs", "measurements", "models", "exports", "jobs"):
         yield from ((kind, path) for path in _subfolders(root / kind))
     for home in homes:
         for kind in ("selections", "uploads"):
@@ -204,6 +213,15 @@ def _describe_run(item: Item, about: dict[str, Any]) -> Item:
     return replace(item, name=name, pool=_text(about.get("pool_id")), needs=needs)
 
 
+def _describe_proof(item: Item, about: dict[str, Any]) -> Item:
+    plan = about.get("plan")
+    pool, arms = (plan.get("pool"), plan.get("arms")) if isinstance(plan, dict) else (None, None)
+    name = (
+        f"proof of {len(arms)} arms, {_text(about.get('state'))}" if isinstance(arms, list) else "proof without a run"
+    )
+    return replace(item, name=name, pool=_text(pool.get("fingerprint")) if isinstance(pool, dict) else "")
+
+
 def _describe_stage(item: Item, about: dict[str, Any]) -> Item:
     if not about and any(item.path.glob("[0-9]*.json")):
         return replace(item, kind="stages", name="token scores of single rows")
@@ -237,6 +255,7 @@ def _describe_files(item: Item, about: dict[str, Any]) -> Item:
 _DESCRIBE: Mapping[str, Callable[[Item, dict[str, Any]], Item]] = {
     "pools": _describe_pool,
     "runs": _describe_run,
+    "proofs": _describe_proof,
     "measurements": _describe_stage,
     "models": lambda item, _: replace(item, name="GGUF weights" if item.key.startswith("gguf-") else "trained state"),
     "selections": _describe_selections,
@@ -273,7 +292,7 @@ def _name_all(items: Sequence[Item]) -> list[Item]:
     named = []
     for item in items:
         pool = find_pool(item) or (users.get(item.key, "") if item.kind == "models" else "")
-        of = pools.get(pool, "") if item.kind in ("runs", "stages", "maps", "models", "selections") else ""
+        of = pools.get(pool, "") if item.kind in ("runs", "proofs", "stages", "maps", "models", "selections") else ""
         named.append(replace(item, pool=pool, name=f"{item.name}, {of}" if of else item.name))
     return named
 

@@ -13,7 +13,7 @@ from core.workspace.files import write_json
 from core.workspace.inventory import KINDS, format_size, take_inventory
 
 POOL = "a" * 32
-TOKENS, BASE, MAP, STATE, RUN, OLD = (f"{n:016x}" for n in (1, 2, 3, 4, 5, 6))
+TOKENS, BASE, MAP, STATE, RUN, OLD, PROOF, TRAINED = (f"{n:016x}" for n in range(1, 9))
 
 
 def write(path, content="", size=0):
@@ -43,6 +43,10 @@ def filled(workspace):
     kept = {"tokens": TOKENS, "base": BASE}
     write(root / "runs" / RUN / "run.json", run | {"id": RUN, "kept": kept, "summary": {"rounds": [{"state": STATE}]}})
     write(root / "runs" / OLD / "run.json", run | {"id": OLD, "kept": {}})
+    write(root / "measurements" / TRAINED / "spec.json", {"kind": "proof", "tokens": TOKENS})
+    plan = {"pool": {"fingerprint": POOL}, "arms": [{"name": "random"}, {"name": "longest"}]}
+    proof = {"id": PROOF, "plan": plan, "state": "finished", "runs": [{"stage": TRAINED}]}
+    write(root / "proofs" / PROOF / "proof.json", proof)
     write(root / "selections" / POOL / "current.json", {})
     write(root / "selections" / POOL / "saved" / "x.json", {})
     write(root / "visitors" / "v1" / "selections" / POOL / "saved" / "y.json", {})
@@ -63,10 +67,10 @@ def by_key(workspace):
 def test_every_kind_is_listed_once_with_its_pool(filled):
     inventory = take_inventory(filled)
     counts = Counter(item.kind for item in inventory.items)
-    assert counts == {kind: 1 for kind in KINDS} | {"runs": 2, "stages": 2, "selections": 2, "leftovers": 2}
+    assert counts == {kind: 1 for kind in KINDS} | {"runs": 2, "stages": 3, "selections": 2, "leftovers": 2}
     assert list(dict.fromkeys(item.kind for item in inventory.items)) == list(KINDS)
     pool_of = {item.key: item.pool for item in inventory.items}
-    assert {pool_of[key] for key in ("1111", TOKENS, BASE, MAP, STATE, RUN, POOL, "4444")} == {POOL}
+    assert {pool_of[key] for key in ("1111", TOKENS, BASE, MAP, STATE, RUN, PROOF, TRAINED, POOL, "4444")} == {POOL}
     assert pool_of["visitors/v1/uploads/2222"] == ""
 
 
@@ -107,8 +111,21 @@ def test_runs_depend_on_their_stages_and_their_pool(filled):
     items = {item.key: item for item in inventory.items}
     assert {run.key for run in inventory.dependents([items[BASE]])} == {RUN, OLD}  # the old one does not name its own
     assert {run.key for run in inventory.dependents([items[STATE]])} == {RUN, OLD}
-    assert {run.key for run in inventory.dependents([items["1111"]])} == {RUN, OLD}
-    assert inventory.dependents([items["1111"], items[RUN], items[OLD]]) == []
+    assert {run.key for run in inventory.dependents([items["1111"]])} == {RUN, OLD, PROOF}
+    assert inventory.dependents([items["1111"], items[RUN], items[OLD], items[PROOF]]) == []
+
+
+def test_a_proof_depends_on_its_training_runs(filled):
+    inventory = take_inventory(filled)
+    items = {item.key: item for item in inventory.items}
+    assert {item.key for item in inventory.dependents([items[TRAINED]])} == {OLD, PROOF}
+    assert items[PROOF].name == "proof of 2 arms, finished, rows.jsonl"
+    assert items[TRAINED].name == "training run, rows.jsonl"
+
+
+def test_a_map_and_a_job_have_no_dependents(filled):
+    inventory = take_inventory(filled)
+    items = {item.key: item for item in inventory.items}
     assert inventory.dependents([items[MAP], items["4444"]]) == []
 
 
@@ -118,7 +135,7 @@ def test_a_pool_that_is_imported_twice_leaves_its_runs_when_one_goes(filled):
     inventory = take_inventory(filled)
     first, second = inventory.of_kind("pools")
     assert inventory.dependents([first]) == []
-    assert len(inventory.dependents([first, second])) == 2
+    assert len(inventory.dependents([first, second])) == 3
 
 
 def test_what_a_deletion_means_is_said(filled):
@@ -127,6 +144,7 @@ def test_what_a_deletion_means_is_said(filled):
     assert sentences[0].startswith("This deletes 1 pool and frees 5.")
     assert sentences[1] == KINDS["pools"]
     assert sentences[2].startswith("2 stored runs depend on this: ") and RUN in sentences[2]
+    assert sentences[3].startswith("1 stored proof depends on this: ") and PROOF in sentences[3]
     both = explain_deletion(inventory, [*inventory.find("selections", ["all"]), *inventory.find("jobs", ["44"])])
     assert both[0].startswith("This deletes 2 selections, 1 job and frees ")
     assert both[1:] == [KINDS["selections"], KINDS["jobs"]]
@@ -140,11 +158,11 @@ def test_items_are_found_by_the_beginning_of_a_key(filled):
     for keys, words in (
         (["nope"], "There is no 'nope' among the stages"),
         ([""], "There is no ''"),
-        (["000"], "2 stages begin with '000'. Write more of the key"),
+        (["000"], "3 stages begin with '000'. Write more of the key"),
     ):
         with pytest.raises(WorkspaceError, match=words):
             inventory.find("stages", keys)
-    with pytest.raises(WorkspaceError, match=r"no kind 'pool'\. The kinds are pools, runs, stages"):
+    with pytest.raises(WorkspaceError, match=r"no kind 'pool'\. The kinds are pools, runs, proofs, stages"):
         inventory.find("pool", ["x"])
 
 
