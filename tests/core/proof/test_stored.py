@@ -66,7 +66,7 @@ def test_proofs_of_a_pool_are_listed_newest_first_without_damaged_ones(demo, wor
     plans = [demo.design(seed=seed) for seed in (0, 1, 2)]
     proofs = [begin_proof(workspace, each.plan, each.rows, each.evaluated) for each in plans]
     save_proof(proofs[0])
-    assert [proof.id for proof in list_proofs(workspace, demo.pool.fingerprint)][0] == proofs[0].id
+    assert list_proofs(workspace, demo.pool.fingerprint)[0].id == proofs[0].id
     assert {proof.id for proof in list_proofs(workspace, demo.pool.fingerprint)} == {proof.id for proof in proofs}
     assert list_proofs(workspace, "0" * 32) == []
     (proofs[1].folder / "plan.json").write_text("{")
