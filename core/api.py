@@ -7,6 +7,7 @@ a pool to its workspace, a run to its pool, a selection to its run.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
+from dataclasses import replace as replace_fields
 from functools import cached_property
 from itertools import combinations
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy as np
 import orjson
 
 from core.analysis.comparison import compute_overlap, rank_correlation_matrix
-from core.errors import PoolError
+from core.errors import PoolError, RecipeError
 from core.measurement import lookup, recipe_inputs
 from core.measurement.run_data import load_measured
 from core.measurement.runs import Run
@@ -27,6 +28,11 @@ from core.output.replay import replay_manifest
 from core.output.writer import ExportResult
 from core.pool.pools import read_rows
 from core.progress import Reporter, SilentReporter, show_progress
+from core.proof.arms import ArmRequest, parse_arms
+from core.proof.design import HELD_OUT_ROWS, ProofOptions, design_proof, suggested_rates
+from core.proof.plan import Training, Work
+from core.proof.prove import prove as run_proof
+from core.proof.stored import Proof
 from core.schema import Columns, IntArray, Measured, Method, Pool
 from core.selection.filter_syntax import parse_filter
 from core.selection.recipe import PoolPart, Recipe, make_selection, parse_recipe, score_columns
@@ -126,6 +132,9 @@ class RowSelection:
         return f"<Selection of {len(self):,} of {len(pool):,} rows of {pool.name}: {by}, {self.tokens:,} tokens>"
 
 
+ArmSource = str | Path | MethodRun | RowSelection
+
+
 @dataclass(frozen=True, eq=False)
 class Comparison:
     """Selections of one pool, compared in pairs.
@@ -136,6 +145,40 @@ class Comparison:
 
     overlap: "DataFrame"
     rank_correlation: "DataFrame"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ProofResult:
+    """A finished proof: what each arm trains, compared with random rows."""
+
+    proof: Proof
+
+    @property
+    def headline(self) -> str:
+        """Return the result in a sentence."""
+        return self.proof.headline
+
+    @cached_property
+    def verdicts(self) -> "DataFrame":
+        """Return one row per comparison with random: difference, 95% interval, p and verdict; task "": the average."""
+        from pandas import DataFrame
+
+        return DataFrame([asdict(verdict) for verdict in self.proof.verdicts])
+
+    @cached_property
+    def runs(self) -> "DataFrame":
+        """Return one row per training run: what it was trained on, and its figures by target."""
+        from pandas import DataFrame
+
+        return DataFrame(list(self.proof.runs))
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        """Return what was fixed before the first step."""
+        return self.proof.plan.as_data()
+
+    def __repr__(self) -> str:
+        return f"<Proof {self.proof.id}: {self.headline}>"
 
 
 def load_pool(
@@ -348,6 +391,63 @@ def compare(candidates: Sequence[MethodRun | RowSelection], budget: str | int = 
     return Comparison(DataFrame(pairs), DataFrame(rank_correlation_matrix(ranks), index=labels, columns=labels))
 
 
+def prove(
+    pool: LoadedPool,
+    arms: Iterable[str] | Mapping[str, ArmSource] = (),
+    budget: str | int = "10%",
+    *,
+    targets: Iterable[str | Path] = (),
+    model: str | Path = "embedded",
+    train_model: str | Path | None = None,
+    reading: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    seeds: int = 5,
+    rates: Sequence[float] | None = None,
+    steps: int = Work.steps,
+    tokens_per_step: int = Work.tokens_per_step,
+    epochs: int = Work.epochs,
+    held_out: str | int = HELD_OUT_ROWS,
+    smallest_effect: float = 0.01,
+    lora_rank: int = 0,
+    allow_target_prompts: bool = False,
+    report: Report = "bar",
+) -> ProofResult:
+    """Train on selections and on random rows, and compare the models. Safe to interrupt: the same call resumes.
+
+    arms             words as for `prove --arms` (methods, files, "all"), or a mapping of names to words, runs and
+                     selections; random and longest are always in
+    targets          FILE or NAME=FILE: rows, or pairs of preferences, to evaluate on besides held-out rows
+    train_model      the model to train; default: `model`, which measured
+    seeds, rates     trainings of each arm, from `seed` on, at each learning rate; a verdict needs 5 and 2
+    steps, epochs    of a training; 0 epochs: only equal steps are compared
+    held_out         rows, or a share of the pool, to evaluate on; they are in no arm
+    smallest_effect  smallest difference of interest, as a share of the NLL of random
+
+    Raise RecipeError for an arm that is not measured, and PoolError for a target that cannot be read.
+    """
+    base = _extend(_method_recipe(pool, "random", model, reading, seed, {}), {"budget": str(budget)}, "prove")
+    trained = base.reading.reading()
+    if train_model is not None:
+        trained = replace_fields(trained, model=str(train_model), revision=None)
+    options = ProofOptions(
+        arms=tuple(_arm_requests(arms, base)),
+        reading=trained,
+        rates=suggested_rates(trained.model) if rates is None else tuple(rates),
+        budget=str(budget),
+        targets=tuple(map(str, targets)),
+        seed=seed,
+        seeds=seeds,
+        held_out=str(held_out),
+        work=Work(steps, tokens_per_step, epochs),
+        training=Training(lora_rank=lora_rank),
+        smallest_effect=smallest_effect,
+        prompts_allowed=allow_target_prompts,
+    )
+    with _reporting(report) as reporter:
+        design = design_proof(options, pool, pool.workspace, reporter, _require_run)
+        return ProofResult(run_proof(design, reporter))
+
+
 def replay(
     manifest: str | Path,
     *,
@@ -385,6 +485,29 @@ def replay(
             overwrite=overwrite,
             allow_servers=list(allow_servers),
         )
+
+
+def _arm_requests(arms: Iterable[str] | Mapping[str, ArmSource], base: Recipe) -> list[ArmRequest]:
+    named: Mapping[str, ArmSource] = arms if isinstance(arms, Mapping) else {}
+    given = {name: what for name, what in named.items() if isinstance(what, MethodRun | RowSelection)}
+    words = [f"{name}={what}" for name, what in named.items() if name not in given] if named else list(map(str, arms))
+    requests = parse_arms(words, {}, base, "arms")
+    for name, what in given.items():
+        kind: Literal["method", "recipe"] = "method" if isinstance(what, MethodRun) else "recipe"
+        recipe = _extend(what.recipe, {"budget": base.budget}, "prove") if kind == "method" else what.recipe
+        requests.append(ArmRequest(name, kind, recipe))
+    return requests
+
+
+def _require_run(recipe: Recipe, pool: Pool, workspace: Workspace) -> Run:
+    method = recipe.method.build()
+    run = lookup.find_run(workspace, pool, method, recipe.reading.reading(), recipe.seed)
+    if run is None:
+        raise RecipeError(
+            f"{method.label} is not measured on this pool with these settings. First call measure(pool, "
+            f'"{method.name}") with them.'
+        )
+    return run
 
 
 @contextmanager

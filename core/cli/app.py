@@ -22,7 +22,7 @@ from typer import Argument, Exit, Option, Typer, confirm, echo
 # torch reads this on import; next to other work, spinning threads slow everything down
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from core.cli import arguments, commands, display, reports, storage
+from core.cli import arguments, commands, display, proofs, reports, storage
 from core.cli.arguments import Facts
 from core.cli.terminal import format_facts, one_line
 from core.errors import Cancelled, RecipeError, WinnowError, WorkspaceError, memory_errors
@@ -33,6 +33,8 @@ from core.methods.suggestions import with_suggestions
 from core.output.curate import check_outputs
 from core.output.replay import replay_manifest
 from core.progress import Reporter, TerminalReporter, show_progress
+from core.proof.design import HELD_OUT_ROWS
+from core.proof.plan import RANDOM, Training, Work
 from core.schema import Method, Pool
 from core.selection.filter_syntax import parse_filter
 from core.selection.recipe import MAX_SEED, Recipe, load_recipe, parse_recipe
@@ -48,11 +50,18 @@ app = Typer(
 )
 
 PoolArg = Annotated[str, Argument(metavar="POOL", help="A file, a folder, a hub id, or 'demo'.")]
+ProofWords = Annotated[
+    list[str], Argument(metavar="POOL", help="A file, a folder, a hub id, or 'demo'; or `collect` and a folder.")
+]
 MethodOpt = Annotated[str, Option("--method", help=f"One of {', '.join(METHODS)}.")]
 ModelOpt = Annotated[str, Option("--model", help="'embedded', 'smollm2', a folder, a GGUF file or a hub id.")]
 SetOpt = Annotated[
     list[str] | None,
     Option("--set", metavar="KEY=VALUE", help="A parameter of the method (docs/methods.md lists them); repeatable."),
+]
+ArmSetOpt = Annotated[
+    list[str] | None,
+    Option("--set", metavar="ARM.KEY=VALUE", help="A parameter of an arm that is a method; repeatable."),
 ]
 WorkspaceOpt = Annotated[Path, Option("--workspace", help="Folder of stored measurements.")]
 SeedOpt = Annotated[int, Option("--seed", min=0, max=MAX_SEED, help="Seed of every random choice.")]
@@ -270,6 +279,18 @@ def _collect_pool_options(
     return part | {"fields": mapping}
 
 
+def _collect_proof_options(words: ProofWords, set_: ArmSetOpt = None, **options: Any) -> Facts:
+    """Collect the options of a proof: those of a recipe but its method. The words are a pool, or `collect FOLDER`."""
+    return _collect_recipe_options(words[0], method=RANDOM, set_=set_, **options) | {"words": words}
+
+
+_recipe_parameters = dict(inspect_signature(_collect_recipe_options).parameters)
+_proof_parameters = dict(inspect_signature(_collect_proof_options).parameters)
+del _recipe_parameters["pool"], _recipe_parameters["method"], _proof_parameters["options"]
+_collect_proof_options.__signature__ = Signature(  # type: ignore[attr-defined]
+    list((_proof_parameters | _recipe_parameters | _proof_parameters).values())
+)
+
 _pool_command = _command(_collect_pool_options)
 _recipe_command = _command(_collect_recipe_options, own_last=True)
 
@@ -398,6 +419,83 @@ def run(
     measured = recipe_inputs.measure_methods(plan, pool, session.workspace, session.report, servers=servers)[0]
     recipe_inputs.find_recipe_duplicates(plan, pool, session.workspace, session.report)
     return commands.curate_run(plan, pool, measured, out, **options)
+
+
+@_command(_collect_proof_options, own_last=True)
+def prove(
+    session: _Session,
+    *,
+    arms: Annotated[
+        list[str] | None,
+        Option(
+            "--arms",
+            metavar="ARM,...",
+            help="What is compared with random: methods, reversed:METHOD, all, recipes (.yaml), manifests, or files of "
+            "rows; NAME=ARM gives a name; repeatable. Random and longest are always in.",
+        ),
+    ] = None,
+    target: Annotated[
+        list[str] | None,
+        Option("--target", metavar="[NAME=]FILE", help="Rows or preference pairs to evaluate on; repeatable."),
+    ] = None,
+    budget: Annotated[
+        str,
+        Option("--budget", help="Rows (500), a share of what may be trained on (10%) or response tokens (200ktok)."),
+    ] = "10%",
+    train_model: Annotated[
+        str | None, Option("--train-model", help="The model to train. Default: that of --model.")
+    ] = None,
+    train_revision: Annotated[str | None, Option("--train-revision", help="Commit of a hub model to train.")] = None,
+    seeds: Annotated[int, Option("--seeds", help="Trainings of each arm; 5 or more for a verdict.")] = 5,
+    rates: Annotated[
+        str | None,
+        Option("--rates", help="Learning rates, such as 1e-5,3e-5: a verdict needs the same sign at two or more."),
+    ] = None,
+    steps: Annotated[int, Option("--steps", help="Optimizer steps of each training at equal steps.")] = Work.steps,
+    tokens_per_step: Annotated[
+        int, Option("--tokens-per-step", help="Response tokens of an optimizer step.")
+    ] = Work.tokens_per_step,
+    epochs: Annotated[
+        int, Option("--epochs", help="Passes over the rows of each training at equal epochs; 0 leaves these out.")
+    ] = Work.epochs,
+    held_out: Annotated[
+        str, Option("--held-out", help="Rows (300) or share of the pool (10%) to evaluate on; in no arm.")
+    ] = HELD_OUT_ROWS,
+    smallest_effect: Annotated[
+        str, Option("--smallest-effect", help="Smallest difference of interest, as a share of random's NLL.")
+    ] = "1%",
+    lora_rank: Annotated[int, Option("--lora-rank", help="Rank of a LoRA adapter; 0 trains all weights.")] = 0,
+    allow_target_prompts: Annotated[
+        bool, Option("--allow-target-prompts", help="Rows with a prompt of a target may be in an arm.")
+    ] = False,
+    estimate: Annotated[bool, Option("--estimate", help="Only plan, and estimate the cost.")] = False,
+    write: Annotated[
+        Path | None,
+        Option("--write", metavar="FOLDER", help="Only write the folder with which other trainers run this proof."),
+    ] = None,
+) -> Facts:
+    """Train on selections and on random rows, and show which gives the better model. To resume, run it again.
+
+    `prove collect FOLDER` reads the results in a folder that --write made.
+    """
+    words = session.shared["words"]
+    if words[0] == proofs.COLLECT or len(words) > 1:
+        return proofs.collect_proof(words, session.workspace, session.report)
+    given = {"budget": budget, "seeds": seeds, "work": Work(steps, tokens_per_step, epochs), "held_out": held_out}
+    given |= {"targets": tuple(target or ()), "training": Training(lora_rank=lora_rank)}
+    options = proofs.read_options(
+        session.shared,
+        arms or (),
+        train_model=train_model,
+        train_revision=train_revision,
+        rates=rates,
+        smallest_effect=smallest_effect,
+        prompts_allowed=allow_target_prompts,
+        **given,
+    )
+    part, task = session.shared["pool"], session.shared["task"]
+    pool = recipe_inputs.open_source(part, session.workspace, session.report, task=task)
+    return proofs.prove_pool(options, pool, session.workspace, session.report, estimate=estimate, write=write)
 
 
 @_command()

@@ -1,12 +1,14 @@
 """Facts as people read them: labels in place of keys, units, and tables. Programs get the facts unchanged (--json)."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from core.cli.arguments import Facts
 from core.columns import cut_in_words
 from core.measurement import find_column
 from core.measurement.stage_times import STAGES
 from core.progress import format_duration
+from core.proof.plan import MACRO
 from core.workspace.inventory import format_size
 
 LABELS = {
@@ -30,6 +32,12 @@ LABELS = {
     "sha256": "SHA-256",
     "without": "rows without a position",
     "without_response": "rows without a response",
+}
+FIGURES = {"nll": "NLL", "preference_accuracy": "preference accuracy", "exact_match": "exact match"}
+COSTS = {
+    "estimated_seconds": "estimated time",
+    "training_seconds": "training time",
+    "evaluation_seconds": "evaluation time",
 }
 ANSWER_PROBLEMS = {
     "missing": "missing",
@@ -134,6 +142,57 @@ def _workspace(facts: Facts) -> Facts:
     return facts | ({"freed": format_size(facts["freed"])} if "freed" in facts else {})
 
 
+def _prove(facts: Facts) -> Facts:
+    plan = facts["plan"]
+    work, rates = plan["work"], ", ".join(f"{rate:g}" for rate in plan["rates"])
+    shown: Facts = {"proof": facts["id"], "pool": f"{plan['pool']['name']}, {plan['pool']['rows']:,} rows"}
+    shown["trained model"] = f"{plan['train_model']['name']}, revision {plan['train_model']['revision']}"
+    if plan["measured_with"]:
+        shown["measured with"] = plan["measured_with"]
+    epochs = f", then {work['epochs']:,} epochs" if work["epochs"] else ""
+    shown["training"] = f"{work['steps']:,} steps of {work['tokens_per_step']:,} response tokens{epochs}"
+    shown["seeds"], shown["learning rates"] = len(plan["seeds"]), rates
+    shown["arms"] = [
+        {"arm": arm["name"], "rows": _range(arm["rows"]), "response tokens": _range(arm["response_tokens"])}
+        for arm in plan["arms"]
+    ]
+    shown["evaluated on"] = [
+        {"target": each["name"], each["kind"]: each["rows"], "tasks": len(each["tasks"])}
+        | {"same prompt in the pool": each["prompts_in_pool"], "near-duplicates in the pool": each["near_duplicates"]}
+        for each in plan["targets"]
+    ]
+    macro = [each for each in facts["verdicts"] if each["task"] == MACRO]
+    shown["verdicts"] = [_verdict(each) for each in macro]
+    shown |= {name: facts[name] for name in ("folder", "trainings", "collected", "missing") if name in facts}
+    costs = {k: v for k, v in facts["cost"].items() if k.endswith("_seconds") and isinstance(v, int | float)}
+    shown |= {COSTS.get(name, name): format_duration(seconds) for name, seconds in costs.items()}
+    return shown | ({"result": facts["headline"]} if facts.get("headline") else {})
+
+
+def _verdict(each: Mapping[str, Any]) -> Facts:
+    unit, scale = ("nats", 1.0) if each["figure"] == "nll" else ("points", 100.0)
+    low, high, difference = (_signed(scale * each[name]) for name in ("low", "high", "difference"))
+    return {
+        "target": each["target"],
+        "figure": FIGURES[each["figure"]],
+        "at equal": each["work"],
+        "arm": each["arm"],
+        "difference from random": f"{difference} {unit}",
+        "95% interval": f"{low} to {high}",
+        "p (Holm)": f"{each['p']:.3f}",
+        "verdict": each["verdict"],
+    }
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3f}".replace("-", "\N{MINUS SIGN}")
+
+
+def _range(counts: Sequence[int]) -> str:
+    low, high = min(counts), max(counts)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
 def _counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{n:,} {name}" for name, n in counts.items()) or "none"
 
@@ -174,4 +233,5 @@ COMMANDS: dict[str, Callable[[Facts], Facts]] = {
     "replay": _replay,
     "check_influence": _check_influence,
     "workspace": _workspace,
+    "prove": _prove,
 }

@@ -16,6 +16,7 @@ from core.schema import IntArray, Pool, Reading
 from core.selection.budget import Budget
 from core.workspace.folder import Workspace
 
+HELD_OUT_ROWS = "300"
 MAX_SEEDS, MAX_STEPS, MAX_EPOCHS = 100, 1_000_000, 1000
 HELD_OUT_REASON, NEAR_REASON, PROMPT_REASON = "held out", "near-duplicates of held-out rows", "prompts of targets"
 
@@ -40,7 +41,7 @@ class ProofOptions:
     targets: tuple[str, ...] = ()  # FILE or NAME=FILE
     seed: int = 0  # of the first training; the others follow
     seeds: int = 5
-    held_out: str = "300"  # rows, or a share of the pool
+    held_out: str = HELD_OUT_ROWS  # rows, or a share of the pool
     work: Work = field(default_factory=Work)
     training: Training = field(default_factory=Training)
     smallest_effect: float = 0.01  # share of the random arm's NLL
