@@ -74,6 +74,8 @@ def test_every_parameter_that_a_page_sets_exists(page):
             continue
         words = shlex.split(line, comments=True)
         given = [after for word, after in pairwise(words) if word == "--set"]
+        if words[3] == "prove":  # settings of an arm, by its name
+            given = [setting.partition(".")[2] for setting in given]
         method = next((after for word, after in pairwise(words) if word == "--method"), "entropy_shift")
         build_method(method, dict(setting.split("=", 1) for setting in given))
 
