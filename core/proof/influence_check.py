@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 FILE = "influence_check.json"  # in the folder of a run
 DRAW = 20_260  # begins the seeds of halves
 MIN_HALVES, MAX_HALVES = 5, 1000
-TOKENS_PER_STEP = 1024  # response tokens
 
 
 @dataclass(frozen=True)
@@ -64,9 +63,9 @@ class InfluenceCheck:
     def sentence(self) -> str:
         """The result in a sentence."""
         rho = self.spearman
-        found = "predicts" if rho.low > 0 else "does not predict"
         if not np.isfinite(rho.value):
-            return "Influence does not predict the loss of the target here: one side is the same for every half."
+            return "This check shows nothing: influence, or the loss of the target, is the same for every half."
+        found = "predicts" if rho.low > 0 else "predicts the opposite of" if rho.high < 0 else "is not shown to predict"
         return (
             f"Influence {found} what training does: over {len(self.measured)} random halves, Spearman "
             f"{_signed(rho.value)} (95% interval {_signed(rho.low)} to {_signed(rho.high)})."
@@ -177,10 +176,10 @@ def check_influence(
         loss=before,
         rows=len(drawn[0]),
         steps=settings.steps,
-        tokens_per_step=TOKENS_PER_STEP,
+        tokens_per_step=settings.response_tokens,
         seconds=sum(each.training_seconds + each.evaluation_seconds for each in (untrained, *figures)),
     )
-    _store(run, check)
+    store_check(run, check)
     return check
 
 
@@ -193,14 +192,18 @@ def _train(runs: Sequence[TrainingRun], stages: PoolStages, steps: int) -> Itera
 
 
 def _settings(stages: PoolStages, method: PreferenceInfluence, rows: IntArray, seed: int, steps: int) -> "TrainSpec":
-    """Return the settings of every half: the adapter of the warm-up, from the same start, for equal steps."""
-    tokens = int(stages.counts["response_tokens"][rows].sum())
+    """Return the settings of every half: the adapter of the warm-up, from the same start, for equal steps.
+
+    A step has the response tokens of the warm-up's rows per step, on average.
+    """
+    spec = adapter_spec(method, seed, len(rows) // 2, stages.parameters)
+    per_row = float(stages.counts["response_tokens"][rows].mean())
     return replace(
-        adapter_spec(method, seed, len(rows) // 2, stages.parameters),
+        spec,
         epochs=1,
         epoch_checkpoints=False,
-        steps=steps or max(1, round(tokens / 2 / TOKENS_PER_STEP)),
-        response_tokens=TOKENS_PER_STEP,
+        steps=steps or max(1, round(len(rows) / 2 / spec.batch_size)),
+        response_tokens=max(1, round(spec.batch_size * per_row)),
     )
 
 
@@ -228,7 +231,8 @@ def _key(target: str, objective: Objective) -> str:
     return f"{objective}:{target}"
 
 
-def _store(run: Run, check: InfluenceCheck) -> None:
+def store_check(run: Run, check: InfluenceCheck) -> None:
+    """Store a check with its run, in place of an earlier one of the same target and loss."""
     path: Path = run.folder / FILE
     stored = read_json(path) if path.exists() else {}
     write_json(path, stored | {_key(check.target, check.objective): asdict(check)})

@@ -7,12 +7,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from core.algorithms.correlation import Correlation
 from core.measurement.lookup import file_facts
 from core.measurement.preference_influence import SUBTASKS
 from core.measurement.run_data import load_measured
 from core.measurement.runs import save_run
 from core.methods import build_method, describe_method
 from core.methods.suggestions import with_suggestions
+from core.proof.influence_check import InfluenceCheck, store_check
 from core.selection.recipe import make_selection
 from core.workspace.files import read_json, write_json
 from core.workspace.parts import Parts
@@ -227,6 +229,41 @@ def test_pair_accuracy_is_described_before_and_after_the_warm_up(at):
     solid, dashed = figure["data"][:2]
     assert solid["y"] == [50, 60, 70] and solid["x"] == [0, 1, 2]
     assert dashed["y"] == [40, None] and dashed["x"] == [1, 2]
+
+
+def influence_check(low, high, target="good"):
+    found = Correlation((low + high) / 2, low, high)
+    pairs = {"predicted": (1.0, 2.0, 3.0), "measured": (0.01, -0.02, 0.04)}
+    counts = {"loss": 0.69, "rows": 120, "steps": 7, "tokens_per_step": 640, "seconds": 3.0}
+    return InfluenceCheck(target, "preference", found, found, **pairs, **counts)
+
+
+def test_a_check_of_the_influence_is_shown_where_it_was_run(influencing, app):
+    assert "Influence check" not in page_text(app("explore"))
+    store_check(influencing, influence_check(0.21, 0.83))
+    at = app("explore")
+    assert not at.exception
+    text = page_text(at)
+    assert "Influence predicts what training does: over 3 random halves, Spearman +0.52 (95% interval +0.21 to" in text
+    assert "a random half of the rows (120), trained on for 7 steps × 640 response tokens" in text
+    (dots,) = chart_figure(at, "explore.influence.check")["data"]
+    assert (dots["x"], dots["y"]) == ([1, 2, 3], [0.01, -0.02, 0.04])
+    target(at, "other")  # which was not checked
+    assert "Influence check" not in page_text(at)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "found", "words"),
+    [
+        (-0.2, 0.4, "is not shown to predict", "The interval contains 0"),
+        (-0.8, -0.1, "predicts the opposite of", "Halves with more influence helped the target less"),
+    ],
+)
+def test_a_check_without_a_positive_correlation_warns(influencing, app, low, high, found, words):
+    store_check(influencing, influence_check(low, high))
+    at = app("explore")
+    assert f"Influence {found} what training does" in page_text(at)
+    assert any(words in warning.value for warning in at.warning)
 
 
 def test_the_pairs_can_be_read(at):

@@ -1,4 +1,4 @@
-"""Figures of influence: a histogram per target, the score against length, pair accuracy during the warm-up."""
+"""Figures of influence: a histogram per target, the score against length, training on halves, pair accuracy."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from pages.ui.theme import EXTRA, RANDOM, REST, SELECTED, WARNING, faint
 EACH, AROUND = 112, 96  # heights of one histogram, and of the margins around all of them
 NAME_HEIGHT = 26  # pixels above a histogram for its name
 LENGTH_HEIGHT = 400  # height; also the minimum height of the histograms next to it
-ACCURACY_HEIGHT = 210
+ACCURACY_HEIGHT, CHECK_HEIGHT = 210, 260
 GAP = 0.05  # of the width, between two plots
 SIGMAS = 1.96
 LINE_COLOURS = {"chosen answer preferred": SELECTED, "margin increased": EXTRA[1]}
@@ -96,6 +96,31 @@ def length_plane(density: Grid, points: Points, *, cut: float | None) -> Figure:
         both = zip(dots["x"], dots["y"], strict=True)
         dots["hovertext"] = [f"influence {format_number(y)}, {10**x:,.0f} tokens<br>{dots['name']}" for x, y in both]
     return figure
+
+
+# Influence check
+
+
+def check_dots(predicted: Sequence[float], measured: Sequence[float]) -> Figure:
+    """Plot the fall of the target's loss (y, nats) against the summed influence (x) of each random half."""
+    both = zip(predicted, measured, strict=True)
+    hover = [f"influence {format_number(x)}<br>loss fell by {format_number(y)} nats" for x, y in both]
+    dots = figures.scatter(
+        "markers",
+        list(predicted),
+        list(measured),
+        marker={"color": SELECTED, "size": 8},
+        hovertext=hover,
+        hoverinfo="text",
+    )
+    return figures.base_figure(
+        [dots],
+        CHECK_HEIGHT,
+        xaxis=figures.fixed_axis("summed influence of the half"),
+        yaxis=figures.fixed_axis("fall of the loss (nats)"),
+        showlegend=False,
+        margin={"l": 4, "r": 8, "t": 8, "b": 4},
+    )
 
 
 # Pair accuracy

@@ -8,7 +8,15 @@ from core.measurement.runs import Run
 from core.schema import Pool
 from pages.ui.controls import budget
 from pages.ui.data.live_selection import LiveSelection
-from pages.ui.explore import influence, influence_agreement, influence_extremes, influence_spread, picks, scores
+from pages.ui.explore import (
+    influence,
+    influence_agreement,
+    influence_check,
+    influence_extremes,
+    influence_spread,
+    picks,
+    scores,
+)
 
 
 def draw(verdict: Any, pool: Pool, run: Run, live: LiveSelection) -> None:
@@ -30,6 +38,7 @@ def draw(verdict: Any, pool: Pool, run: Run, live: LiveSelection) -> None:
         influence_agreement.draw_agreement(pool, scored, live)
     with right:
         influence_agreement.draw_accuracy(scored)
+        influence_check.draw_check(scored)
     influence_agreement.draw_pairs(scored)
 
 
