@@ -46,7 +46,7 @@ def test_a_proof_from_its_plan_to_the_rows_that_differ_most(page, serve, tmp_pat
         expect(page.get_by_role("figure", name="NLL of every arm, by task")).to_be_visible()
         expect(page.get_by_role("figure", name="Training loss by step and arm")).to_be_visible()
 
-        page.locator(".st-key-proof-rows [data-testid=stDataFrame] canvas").first.click(position={"x": 40, "y": 90})
+        page.locator(".st-key-proof-rows [data-testid=stDataFrame] .dvn-scroller").first.click(position={"x": 40, "y": 90})
         wait_until_idle(page)
         expect(page.locator(".st-key-proof-row").get_by_text(re.compile("^prompt · "))).to_be_visible()
 

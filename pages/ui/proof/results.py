@@ -33,6 +33,8 @@ def draw_with_job(proof: Proof, job: Job | None) -> None:
         return
     if job is not None:
         jobs.panel(job)
+    else:
+        show.note("This proof was started elsewhere and is not finished. If it was interrupted, run its command again.")
     if job is not None and job.live:
         _watch(proof.id)
     else:
@@ -129,7 +131,7 @@ def _table(proof: Proof, shown: View) -> None:
             "Verdict": text(width="medium"),
             "Rows": number(format="localized", help="Different rows that were trained on."),
             "Steps": number(format="localized"),
-            "Response tokens": number(format="localized", help="Trained on, repeated rows included."),
+            "Tokens": number(format="localized", help="Response tokens that were trained on, repeated rows included."),
         },
     )
 
@@ -150,7 +152,8 @@ def _line(proof: Proof, shown: View, arm: str, verdict: Verdict | None) -> dict[
         line["Verdict"] = verdict.verdict
     trained = runs[-1] if runs and arm != UNTRAINED else {}
     line["Seeds"] = len(runs) if trained else None
-    return line | {name: trained.get(name.lower().replace(" ", "_")) for name in ("Rows", "Steps", "Response tokens")}
+    counts = {"Rows": "rows", "Steps": "steps", "Tokens": "response_tokens"}
+    return line | {name: trained.get(key) for name, key in counts.items()}
 
 
 def _curves(proof: Proof, shown: View) -> None:
