@@ -424,6 +424,13 @@ def prove(
     smallest_effect  smallest difference of interest, as a share of the NLL of random
 
     Raise RecipeError for an arm that is not measured, and PoolError for a target that cannot be read.
+
+    >>> import core as winnow
+    >>> pool = winnow.load_pool("demo")
+    >>> small = {"seeds": 2, "rates": [1e-3], "steps": 2, "tokens_per_step": 64, "epochs": 0}  # too small to say much
+    >>> proof = winnow.prove(pool, budget=50, held_out=20, **small)
+    >>> proof.verdicts[["arm", "target", "figure", "seeds"]].to_numpy().tolist()
+    [['longest', 'held out', 'nll', 2]]
     """
     base = _extend(_method_recipe(pool, "random", model, reading, seed, {}), {"budget": str(budget)}, "prove")
     trained = base.reading.reading()

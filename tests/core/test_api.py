@@ -285,3 +285,30 @@ def test_groups_are_calibrated_and_weighed_from_python(place):
     seats = [(each["group"], each["rows"], each["warm_up"], each["selected"]) for each in selection.facts["groups"]]
     assert seats == [("a", 12, 8, 2), ("b", 12, 8, 6)]
     assert [row["half"] for row in selection.rows].count("b") == 6
+
+
+@pytest.mark.slow
+def test_runs_selections_and_words_are_arms_of_a_proof(pool, run):
+    selection = winnow.select(run, budget=6, filters="task!=story", report=None)
+    options = {
+        "seeds": 2,
+        "rates": [1e-3],
+        "steps": 1,
+        "tokens_per_step": 32,
+        "epochs": 0,
+        "held_out": 5,
+        "report": None,
+    }
+    arms = {"whole": run, "mine": selection, "worst": "reversed:longest"}
+    with pytest.raises(RecipeError, match="'mine' has the budget 6, and the proof 10%"):
+        winnow.prove(pool, arms, **options)
+    with pytest.raises(
+        RecipeError, match=r"Entropy shift is not measured .* First call measure\(pool, \"entropy_shift\""
+    ):
+        winnow.prove(pool, ["entropy_shift"], **options)
+    proof = winnow.prove(pool, arms, budget=6, **options)
+    assert set(proof.verdicts["arm"]) == {"longest", "worst", "whole", "mine"}
+    assert len(proof.runs) == 1 + 5 * 2
+    kinds = {arm["name"]: (arm["kind"], arm["rows"]) for arm in proof.plan["arms"]}
+    assert kinds["whole"] == kinds["worst"] == ("method", (6,)) and kinds["mine"] == ("recipe", (6,))
+    assert proof.headline.startswith("Indication from 2 seeds") and proof.headline in repr(proof)
