@@ -113,7 +113,7 @@ def test_preference_accuracy_is_the_share_of_positive_margins_and_more_is_better
     assert (found.figure, found.task) == ("preference_accuracy", MACRO)
     assert found.difference == pytest.approx((2 + 1) / 8)
     assert found.random == pytest.approx((0.375 + 0.5) / 2)
-    assert found.low < found.difference < found.high
+    assert found.difference - found.low == pytest.approx(found.high - found.difference)
     assert found.smallest == 0.01
 
 
