@@ -103,7 +103,7 @@ def test_all_text_of_every_page_is_legible(chromium, serve, measured_workspace, 
         page.goto(address)
         look("Pool")
         assert page.evaluate("getComputedStyle(document.querySelector('[data-testid=stApp]')).colorScheme") == theme
-        for name in ("Measure", "Compare", "Export", "Select"):
+        for name in ("Measure", "Compare", "Proof", "Export", "Select"):
             go_to(page, name)
             look(name)
         choose(page, re.compile("^Top ranked"))

@@ -67,7 +67,8 @@ def forest(groups: Sequence[Group], *, title: str, lower_is_better: bool, digits
     zero = figures.line_shape(x=0, color=RANDOM, width=2)
     better, worse = ("left", "right") if lower_is_better else ("right", "left")
     sides = {better: "better", worse: "worse"}
-    notes = [_at_top("random", 0, "center", RANDOM), *(_side(words, side) for side, words in sides.items())]
+    above = {"y": 1, "yref": "y domain", "yanchor": "bottom"}
+    notes = [figures.annotation("<b>random</b>", x=0, **above), *(_side(words, side) for side, words in sides.items())]
     return figures.base_figure(
         [*_marks(lines, digits), _other_rates(lines)],
         AROUND + LINE * place,
@@ -83,11 +84,6 @@ def forest(groups: Sequence[Group], *, title: str, lower_is_better: bool, digits
 def _band(smallest: float, top: float, bottom: float) -> dict[str, Any]:
     place = {"x0": -smallest, "x1": smallest, "y0": top, "y1": bottom}
     return {"type": "rect", "layer": "below", "line": {"width": 0}, "fillcolor": faint(REST, 0.3)} | place
-
-
-def _at_top(text: str, x: float, anchor: str, colour: str) -> dict[str, Any]:
-    font = {"font": {"size": 12, "color": colour, "weight": 600}}
-    return figures.annotation(text, x=x, y=1, yref="y domain", yanchor="bottom", xanchor=anchor, **font)
 
 
 def _side(words: str, side: str) -> dict[str, Any]:

@@ -47,7 +47,9 @@ def section(proof: Proof, shown: View, clicked: tuple[str, str] | None) -> None:
     better = {one: f"{arms[one]} is better", other: f"{arms[other]} is better"}
     with show.errors():
         losses = load_row_losses(cached.workspace(), proof, shown.target, shown.work, (one, other))
-        first = show.choose("Rows", better, f"{key}.side.{one}.{other}", label_visibility="collapsed")
+        leader = one if losses.difference(one, other).mean() <= 0 else other
+        options: dict[str, Any] = {"default": leader, "label_visibility": "collapsed"}
+        first = show.choose("Rows", better, f"{key}.side.{one}.{other}", **options)
         pair = (one, other) if first == one else (other, one)
         _draw(losses, pair, _rank(losses, pair, task), f"{key}.{pair}")
 

@@ -46,7 +46,7 @@ def test_random_is_the_zero_line_and_the_smallest_effect_a_band_around_it():
     bands = [shape for shape in shapes if shape["type"] == "rect"]
     assert [(line["x0"], line["line"]["color"]) for line in lines] == [(0, theme.RANDOM)]
     assert [(band["x0"], band["x1"], band["y0"], band["y1"]) for band in bands] == [(-0.02, 0.02, 0.5, 2.5)]
-    assert "random" in [note["text"] for note in draw()["layout"]["annotations"]]
+    assert "<b>random</b>" in [note["text"] for note in draw()["layout"]["annotations"]]
 
 
 @pytest.mark.parametrize(("lower", "left"), [(True, "better"), (False, "worse")])
