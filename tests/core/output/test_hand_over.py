@@ -2,24 +2,18 @@
 
 import dataclasses
 import json
-import os
-import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import yaml
+from trl import SFTConfig
 
 from core.errors import OutputError
 from core.output.hand_over import write_folder
 from core.output.trainer_files import folder_name, harness_task, run_name
-from core.progress import SilentReporter
-from core.proof.collect import collect_results
 from core.proof.plan import RunSpec, Training, Work
 from core.proof.runs import TrainingRun, run_settings
 from core.proof.stored import begin_proof
-from core.workspace.folder import Workspace
 
 RUN = "random/0-0.001-steps"
 # Fields of each trainer's own configuration, as its classes define them: LLaMA-Factory 0.9.5 (ModelArguments,
@@ -113,34 +107,8 @@ SFT = [
 ]
 
 
-@pytest.fixture(scope="module")
-def design(demo, tmp_path_factory):
-    pairs = tmp_path_factory.mktemp("targets") / "my pairs.jsonl"
-    sides = [(f"Name a {thing}.", f"A red {thing}.", "No, I will not.") for thing in ("door", "hat", "boat", "kite")]
-    lines = [{"prompt": prompt, "chosen": chosen, "rejected": rejected} for prompt, chosen, rejected in sides]
-    pairs.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    options = {"budget": "12", "seeds": 2, "held_out": "12", "work": Work(2, 128, 2), "targets": (str(pairs),)}
-    return demo.design("all", **options)
-
-
-@pytest.fixture(scope="module")
-def folder(design, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("handed") / "proof"
-    small = dataclasses.replace(design, rows=design.rows | {"all": (np.arange(20),)})  # the whole pool takes long
-    write_folder(small, begin_proof(design.stages.workspace, design.plan, design.rows, design.evaluated), folder)
-    return folder
-
-
 def read_lines(path):
     return [json.loads(line) for line in path.read_text().split("\n") if line]
-
-
-def run_script(folder, *words):
-    env = os.environ | {"HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "train_trl.py", *words], cwd=folder, env=env, capture_output=True, check=False
-    )
-    assert done.returncode == 0, done.stderr.decode()
 
 
 def test_arms_are_written_with_their_text_and_the_tokens_that_are_trained_on(design, folder):
@@ -205,18 +173,15 @@ def test_the_task_of_the_harness_names_the_target_and_its_file():
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # TRL sets a field that transformers renames
-@pytest.mark.parametrize("tool", ["trl", "lm_eval"])
-def test_configurations_are_those_of_the_tools_own_classes(folder, tool):
-    pytest.importorskip(tool, reason=f"{tool} is not among the requirements: it is checked where it is installed")
-    if tool == "trl":
-        from trl import SFTConfig
+def test_the_training_arguments_are_those_of_trl(folder):
+    about = json.loads((folder / "runs.json").read_text())
+    config = SFTConfig(**(about["sft"] | about["runs"][RUN]["sft"]), bf16=False)
+    assert (config.max_steps, config.learning_rate, config.max_length) == (2, 1e-3, None)
 
-        about = json.loads((folder / "runs.json").read_text())
-        assert SFTConfig(**(about["sft"] | about["runs"][RUN]["sft"]), bf16=False).max_steps == 2
-    else:
-        from lm_eval.config.task import TaskConfig
 
-        assert not set(HARNESS) - set(TaskConfig.__dataclass_fields__)
+def test_the_task_is_one_of_the_harness():
+    task = pytest.importorskip("lm_eval.config.task", reason="lm_eval is no requirement: checked where it is installed")
+    assert not set(HARNESS) - set(task.TaskConfig.__dataclass_fields__)
 
 
 def test_the_protocol_says_what_is_compared_and_how_to_read_it_back(design, folder):
@@ -225,39 +190,6 @@ def test_the_protocol_says_what_is_compared_and_how_to_read_it_back(design, fold
     assert "`random` | 12 |" in text and "`arms/random/SEED.jsonl`" in text
     assert "`my pairs`: 4 pairs in `targets/my_pairs.jsonl`" in text
     assert "python -m core prove collect ." in text and "--tasks winnow_held_out" in text
-
-
-def test_what_the_script_evaluates_is_what_a_proof_here_evaluates(design, folder, tmp_path):
-    shutil.copytree(folder, tmp_path / "proof")
-    run_script(tmp_path / "proof", "untrained/0-0-steps")
-    collected = collect_results(tmp_path / "proof", Workspace(tmp_path / "ws"), SilentReporter())
-    own = TrainingRun(design.stages, None, np.empty(0, np.int64), design.evaluated).figures()
-    lines = read_lines(tmp_path / "proof/results/untrained/0-0-steps.jsonl")
-    for one in design.evaluated:
-        found = [line for line in lines[1:] if line["target"] == one.target.name]
-        assert np.allclose([line["nll"] for line in found], own.nll[one.target.name], rtol=1e-4)
-        assert [line["tokens"] for line in found] == one.response_tokens.tolist()
-    margins = [line["rejected_nll"] / line["rejected_tokens"] - line["nll"] / line["tokens"] for line in found]
-    assert np.allclose(margins, own.margins["my pairs"], atol=1e-4)
-    assert collected.found == 1 and len(collected.missing) == 24
-    assert collected.proof.runs[0]["nll"]["held out"][""] > 0
-
-
-def test_the_script_trains_with_trl_on_the_same_steps(design, folder, tmp_path):
-    pytest.importorskip(
-        "trl", reason="TRL is not among the requirements: what trains with it is run where it is installed"
-    )
-    shutil.copytree(folder, tmp_path / "proof")
-    run_script(tmp_path / "proof", RUN)
-    about, *lines = read_lines(tmp_path / f"proof/results/{RUN}.jsonl")
-    run = TrainingRun(
-        design.stages, run_settings(design.plan, RunSpec("random", 0, 1e-3, "steps")), design.arm_rows("random", 0),
-        design.evaluated,
-    )  # fmt: skip
-    own = run.figures()
-    assert np.allclose(about["losses"], own.losses, rtol=1e-3)
-    held_out = [line["nll"] for line in lines if line["target"] == "held out"]
-    assert np.allclose(held_out, own.nll["held out"], rtol=1e-2)
 
 
 def test_a_folder_with_other_files_is_refused_and_results_are_kept(design, folder, tmp_path):
