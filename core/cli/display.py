@@ -206,7 +206,7 @@ def _answers(counts: Mapping[str, int]) -> str:
     if counts.get("tokens"):  # runs stored before do not say
         problems.append(f"{counts['tokens']:,} tokens")
     if unknown := counts.get("tokens_unknown"):
-        problems.append(f"tokens of {unknown:,} unknown")
+        problems.append(f"{unknown:,} without a token count")
     return f"{counts['asked']:,} requested" + "".join(f", {problem}" for problem in problems)
 
 
