@@ -8,6 +8,7 @@ from core.columns import cut_in_words
 from core.measurement import find_column
 from core.measurement.stage_times import STAGES
 from core.progress import format_duration
+from core.proof.headline import format_difference
 from core.proof.plan import MACRO
 from core.workspace.inventory import format_size
 
@@ -149,7 +150,7 @@ def _prove(facts: Facts) -> Facts:
     shown["trained model"] = f"{plan['train_model']['name']}, revision {plan['train_model']['revision']}"
     if plan["measured_with"]:
         shown["measured with"] = plan["measured_with"]
-    epochs = f", then {work['epochs']:,} epochs" if work["epochs"] else ""
+    epochs = f", then {work['epochs']:,} {'epoch' if work['epochs'] == 1 else 'epochs'}" if work["epochs"] else ""
     shown["training"] = f"{work['steps']:,} steps of {work['tokens_per_step']:,} response tokens{epochs}"
     shown["seeds"], shown["learning rates"] = len(plan["seeds"]), rates
     shown["arms"] = [
@@ -170,8 +171,8 @@ def _prove(facts: Facts) -> Facts:
 
 
 def _verdict(each: Mapping[str, Any]) -> Facts:
-    unit, scale = ("nats", 1.0) if each["figure"] == "nll" else ("points", 100.0)
-    low, high, difference = (_signed(scale * each[name]) for name in ("low", "high", "difference"))
+    unit = "nats" if each["figure"] == "nll" else "points"
+    low, high, difference = (format_difference(each[name], each["figure"]) for name in ("low", "high", "difference"))
     return {
         "target": each["target"],
         "figure": FIGURES[each["figure"]],
@@ -182,10 +183,6 @@ def _verdict(each: Mapping[str, Any]) -> Facts:
         "p (Holm)": f"{each['p']:.3f}",
         "verdict": each["verdict"],
     }
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.3f}".replace("-", "\N{MINUS SIGN}")
 
 
 def _range(counts: Sequence[int]) -> str:

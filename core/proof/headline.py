@@ -48,9 +48,8 @@ def _clauses(verdicts: Sequence[Verdict]) -> list[str]:
 
 def describe_difference(verdict: Verdict) -> str:
     """Return arm, difference and interval, such as "longest (+0.120 nats per response token, 95% interval ...)"."""
-    low, high = _number(verdict.low, verdict.figure), _number(verdict.high, verdict.figure)
-    difference = f"{_number(verdict.difference, verdict.figure)} {UNITS[verdict.figure]}"
-    return f"{_name(verdict)} ({difference}, 95% interval {low} to {high})"
+    difference, interval = _difference_and_interval(verdict)
+    return f"{_name(verdict)} ({difference}, {interval})"
 
 
 def main_verdict(verdicts: Iterable[Verdict], arm: str) -> Verdict | None:
@@ -61,23 +60,28 @@ def main_verdict(verdicts: Iterable[Verdict], arm: str) -> Verdict | None:
 
 def describe_verdict(verdict: Verdict) -> str:
     """Return a verdict as a sentence, with difference, interval, seeds and learning rates."""
-    low, high = _number(verdict.low, verdict.figure), _number(verdict.high, verdict.figure)
+    difference, interval = _difference_and_interval(verdict)
     where = "the held-out rows" if verdict.target == HELD_OUT else verdict.target
     result = f"{verdict.verdict} on {where}, at equal {verdict.work}"
     rates = f"learning rate{'s' if len(verdict.rates) > 1 else ''} {', '.join(verdict.rates)}"
-    return (
-        f"{result[0].upper()}{result[1:]}: {_number(verdict.difference, verdict.figure)} {UNITS[verdict.figure]} "
-        f"(95% interval {low} to {high}; {_count(verdict.seeds, 'seed')}; {rates})."
-    )
+    return f"{result[0].upper()}{result[1:]}: {difference} ({interval}; {_count(verdict.seeds, 'seed')}; {rates})."
+
+
+def _difference_and_interval(verdict: Verdict) -> tuple[str, str]:
+    values = (verdict.difference, verdict.low, verdict.high)
+    difference, low, high = (format_difference(value, verdict.figure) for value in values)
+    return f"{difference} {UNITS[verdict.figure]}", f"95% interval {low} to {high}"
 
 
 def _name(verdict: Verdict) -> str:
     return verdict.arm.replace("_", " ")
 
 
-def _number(value: float, figure: Figure) -> str:
-    text = f"{value:+.3f}" if figure == "nll" else f"{100 * value:+.1f}"
-    return text.replace("-", "\N{MINUS SIGN}")
+def format_difference(value: float, figure: Figure) -> str:
+    """Format a difference in the unit of its figure, with its sign: +0.120 nats, −1.4 percentage points, 0.000."""
+    digits, scaled = (3, value) if figure == "nll" else (1, 100 * value)
+    rounded = round(scaled, digits)
+    return f"{rounded:+.{digits}f}".replace("-", "\N{MINUS SIGN}") if rounded else f"{0:.{digits}f}"
 
 
 def _join(verdicts: Iterable[Verdict], write: Callable[[Verdict], str], word: str = "and") -> str:

@@ -127,6 +127,7 @@ def begin_proof(
         with stored_path(folder / ROWS) as temporary:
             pq.write_table(pa.Table.from_pylist(entries, ROWS_SCHEMA), temporary)
         write_json(folder / PLAN, plan.as_data())
+        return save_proof(Proof(plan, folder))
     return open_proof(workspace, plan.id)
 
 

@@ -178,7 +178,10 @@ def _signed(comparisons: Sequence[Comparison], figure: Figure) -> list[Compariso
     """Return differences of the figure, where a loss is the share of rows that are wrong."""
     if figure == "nll":
         return list(comparisons)
-    return [replace(each, difference=-each.difference, low=-each.high, high=-each.low) for each in comparisons]
+    return [
+        replace(each, difference=0.0 - each.difference, low=0.0 - each.high, high=0.0 - each.low)
+        for each in comparisons
+    ]
 
 
 def describe_run(spec: RunSpec, run: RunFigures, targets: Sequence[TargetRows], stage: str) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def test_proofs_of_a_pool_are_listed_newest_first_without_damaged_ones(demo, wor
     assert list_proofs(workspace, demo.pool.fingerprint)[0].id == proofs[0].id
     assert {proof.id for proof in list_proofs(workspace, demo.pool.fingerprint)} == {proof.id for proof in proofs}
     assert list_proofs(workspace, "0" * 32) == []
-    (proofs[1].folder / "plan.json").write_text("{")
+    (proofs[1].folder / "proof.json").write_text("{")
     assert len(list_proofs(workspace, demo.pool.fingerprint)) == 2
     with pytest.raises(WorkspaceError, match="There is no proof 'nothing'"):
         open_proof(workspace, "nothing")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from core.algorithms.paired_comparison import BETTER, NONE, WORSE, adjust_holm
-from core.proof.headline import write_headline
+from core.proof.headline import format_difference, write_headline
 from core.proof.plan import HELD_OUT, MACRO, Arm, Plan, RunSpec, Target, TargetRows, Training, Work
 from core.proof.runs import RunCounts, RunFigures
 from core.proof.verdicts import Verdict, describe_run, judge_arms
@@ -235,3 +235,11 @@ def test_the_headline_is_about_the_first_target_that_was_given():
         "On mine, at equal steps: a (+3.1 percentage points of preference accuracy, 95% interval +1.1 to +5.1) is "
         "better than random."
     )
+
+
+@pytest.mark.parametrize(
+    ("value", "figure", "text"),
+    [(0.1204, "nll", "+0.120"), (-0.05, "nll", "−0.050"), (-0.0001, "nll", "0.000"), (-0.014, "exact_match", "−1.4")],
+)
+def test_differences_have_a_sign_unless_they_are_0(value, figure, text):
+    assert format_difference(value, figure) == text
