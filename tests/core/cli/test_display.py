@@ -46,7 +46,8 @@ def test_a_measurement_has_its_time_by_stage_and_its_columns_in_words():
         "columns": {"nll": {"mean": 1.5, "missing": 0}, "own": {"mean": 2.0, "missing": 1}},
         "seconds": {"warm-up": 62.0, "probe": 8.0}, "warnings": ["Check it."],
         "cut": {"rows": 3, "prompts": 2, "prompt_tokens": 60, "responses": 1, "response_tokens": 5},
-        "answers": {"asked": 205, "missing": 1, "empty": 0, "refused": 0, "truncated": 4, "tokens": 5200, "tokens_unknown": 3},
+        "answers": {"asked": 205, "missing": 1, "empty": 0, "refused": 0, "truncated": 4}
+        | {"tokens": 5200, "tokens_unknown": 3},
         "others": [{"also": "Random", "run": "s"}],
     }  # fmt: skip
     shown = in_words("measure", facts)
