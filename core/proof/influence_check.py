@@ -244,6 +244,11 @@ def load_check(run: Run, target: str, objective: Objective) -> InfluenceCheck | 
     data = (read_json(path) if path.exists() else {}).get(_key(target, objective))
     if data is None:
         return None
-    found = {name: Correlation(**data[name]) for name in ("spearman", "pearson")}
+    found = {name: _read_correlation(data[name]) for name in ("spearman", "pearson")}
     pairs = {name: tuple(data[name]) for name in ("predicted", "measured")}
     return InfluenceCheck(**{**data, **found, **pairs})
+
+
+def _read_correlation(data: Mapping[str, float | None]) -> Correlation:
+    """Return a stored correlation; JSON has null for NaN."""
+    return Correlation(**{name: float("nan") if value is None else value for name, value in data.items()})

@@ -104,7 +104,7 @@ def length_plane(density: Grid, points: Points, *, cut: float | None) -> Figure:
 def check_dots(predicted: Sequence[float], measured: Sequence[float]) -> Figure:
     """Plot the fall of the target's loss (y, nats) against the summed influence (x) of each random half."""
     both = zip(predicted, measured, strict=True)
-    hover = [f"influence {format_number(x)}<br>loss fell by {format_number(y)} nats" for x, y in both]
+    hover = [f"influence {format_number(x)}<br>fall of the loss {format_number(y)} nats" for x, y in both]
     dots = figures.scatter(
         "markers",
         list(predicted),

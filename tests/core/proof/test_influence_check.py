@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from core.algorithms.correlation import Correlation
 from core.algorithms.influences import Influences
 from core.cli import commands
 from core.errors import RecipeError
@@ -145,3 +146,13 @@ def test_checks_of_several_targets_are_kept_side_by_side(planted, tmp_path):
     assert (tmp_path / FILE).exists()
     assert load_check(elsewhere, "t", "preference") == one
     assert load_check(elsewhere, "u", "preference") == replace(one, target="u")
+
+
+def test_a_check_in_which_nothing_differs_is_read_back_and_says_so(planted, tmp_path):
+    _, _, _, run = planted
+    nothing = Correlation(math.nan, math.nan, math.nan)
+    elsewhere = replace(run, folder=tmp_path)
+    store_check(elsewhere, replace(load_check(run, "t", "preference"), spearman=nothing, pearson=nothing))
+    check = load_check(elsewhere, "t", "preference")
+    assert math.isnan(check.spearman.value)
+    assert check.sentence.startswith("This check shows nothing") and check.warning
