@@ -30,9 +30,11 @@ def choose_arms(pool: Pool) -> list[str]:
         f":small[{arm} that are always compared: random rows, with a new draw for each seed, and the longest "
         f"responses. The {held_out} leave the pool first.]"
     )
+    methods = any(not offered[name].saved for name in picked)
     with st.container(horizontal=True, gap="large"):
         help = "Adds the rows that each method ranks last. If its score means something, they train a worse model."
-        opposites = st.checkbox("Opposite of each method", key="proof.opposites", persist_state="session", help=help)
+        box = {"key": "proof.opposites", "persist_state": "session", "help": help}
+        opposites = methods and st.checkbox("Opposite of each method", **box)
         whole = st.checkbox("Whole pool", key="proof.whole", persist_state="session", help="Adds all rows as one arm.")
     files.draw(files.ARMS, pool)
     options = [word for name in picked for word in _options(pool, name, offered[name], opposites=opposites)]
