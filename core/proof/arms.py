@@ -30,7 +30,7 @@ from core.methods.baselines import Longest, Random
 from core.methods.suggestions import with_suggestions
 from core.progress import Reporter
 from core.proof.plan import LONGEST, RANDOM, UNTRAINED, WHOLE_POOL, Arm, hash_rows
-from core.proof.row_files import find_file_rows
+from core.proof.row_files import find_file_rows, is_file
 from core.schema import BoolArray, Columns, IntArray, Measured, Order, Pool
 from core.selection.budget import Budget, allowed_amount
 from core.selection.recipe import Recipe, eligible_rows, load_recipe, make_selection, parse_recipe, select_from_order
@@ -110,7 +110,7 @@ def parse_arms(
 
 
 def _parse(word: str, settings: Mapping[str, Mapping[str, str]], base: Recipe, where: str) -> ArmRequest:
-    given, equals, what = ("", "", word) if Path(word).is_file() else word.rpartition("=")
+    given, equals, what = ("", "", word) if is_file(word) else word.rpartition("=")
     given, what = given.strip(), what.strip()
     is_reversed, what = what.startswith(REVERSED), what.removeprefix(REVERSED)
     name = given or (f"{what} reversed" if is_reversed else Path(what).name.partition(".")[0])
@@ -133,13 +133,13 @@ def _parse(word: str, settings: Mapping[str, Mapping[str, str]], base: Recipe, w
 
 
 def _parse_file(name: str, what: str, where: str) -> ArmRequest:
-    path = Path(what).expanduser()
-    if not path.is_file():
+    if not is_file(what):
         methods = ", ".join(method for method in METHODS if method not in NEEDS_SETUP)
         raise RecipeError(
             f"{where}: '{what}' is neither a method nor a file. Write one of {methods}, {WHOLE_POOL}, or the path of "
             "a recipe (.yaml), a manifest (.manifest.json) or a file of rows (.jsonl)."
         )
+    path = Path(what).expanduser()
     if path.name.endswith(MANIFEST_ENDING):
         return ArmRequest(name, "recipe", _manifest_recipe(path))
     if path.suffix in RECIPE_ENDINGS:

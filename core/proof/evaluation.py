@@ -19,6 +19,7 @@ from core.pool.pools import load_answer_key, load_pool
 from core.pool.preference.target_sets import digest_prompts, digest_target_prompts, holds_pairs, load_target_set
 from core.progress import percent_callback
 from core.proof.plan import HELD_OUT, EvaluatedRows, Target, hash_rows
+from core.proof.row_files import is_file
 from core.schema import BoolArray, IntArray
 from core.selection.budget import Budget, allowed_amount
 
@@ -116,7 +117,7 @@ def build_evaluation(
 def parse_target(word: str) -> tuple[str, str]:
     """Return name and source of a target: FILE, NAME=FILE, or a hub id. RecipeError for a name that is taken."""
     name, equals, source = word.partition("=")
-    if not equals or Path(word).exists():
+    if not equals or is_file(word):
         name, source = Path(word).name.partition(".")[0], word
     name, source = name.strip(), source.strip()
     if not name or not source or name == HELD_OUT:

@@ -18,6 +18,14 @@ from core.schema import IntArray, Pool
 SCORES_FIELD = "winnow"  # that an export adds to its rows on request
 
 
+def is_file(text: str) -> bool:
+    """Return whether a word is the path of a file; a word that can be no path is none."""
+    try:
+        return Path(text).expanduser().is_file()
+    except (OSError, RuntimeError, ValueError):  # too long; the home of an unknown user; a null character
+        return False
+
+
 def find_file_rows(pool: Pool, path: Path) -> IntArray:
     """Return the rows of the pool that a file lists, ascending, each once.
 

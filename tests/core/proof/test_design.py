@@ -169,6 +169,7 @@ def test_small_tasks_are_joined_until_they_have_20_rows():
     [
         (("entropi",), "'entropi' is neither a method nor a file. Write one of entropy_shift, "),
         (("x=",), "'x=' names no arm"),
+        (("x=" + 300 * "a",), "is neither a method nor a file"),
         (("=longest",), "'=longest' names no arm"),
         (("random=longest",), "an arm cannot be called 'random'"),
         (("a/b=longest",), "an arm cannot be called 'a/b'"),
