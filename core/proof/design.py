@@ -21,8 +21,9 @@ MAX_SEEDS, MAX_STEPS, MAX_EPOCHS = 100, 1_000_000, 1000
 HELD_OUT_REASON, NEAR_REASON, PROMPT_REASON = "held out", "near-duplicates of held-out rows", "prompts of targets"
 
 
-# Learning rates at which a training of the usual length moves a model: the embedded one, which is tiny, and others.
-EMBEDDED_RATES, USUAL_RATES = (3e-4, 1e-3), (1e-5, 3e-5)
+# Learning rates at which a training of the usual length moves a model: the embedded one, which is tiny, and others. At
+# 1e-3 the embedded one learns its rows by heart: in 50 steps its held-out NLL fell by 0.06, at 3e-4 by 0.11.
+EMBEDDED_RATES, USUAL_RATES = (1e-4, 3e-4), (1e-5, 3e-5)
 
 
 def suggested_rates(model: str) -> tuple[float, ...]:

@@ -110,7 +110,7 @@ def test_measured_methods_are_arms_and_the_command_says_so(run, app):
     assert not at.exception
     assert options(at, "--arms") == ["entropy_shift"]
     assert (options(at, "--budget"), options(at, "--seeds"), options(at, "--held-out")) == (["10%"], ["5"], ["48"])
-    assert options(at, "--rates") == ["3e-4,1e-3"]
+    assert options(at, "--rates") == ["1e-4,3e-4"]
     assert "60 training runs" in texts(at)  # 3 arms, 5 seeds, 2 rates, equal steps and equal epochs
 
 
