@@ -39,10 +39,9 @@ def what_if() -> None:
     with panel:
         budget.limits(pool, run, live)
     band = live_selection.chance_band(pool, run, live.selection)
-    with top:
-        st.subheader(subset.headline(pool, live), anchor=False)
-        line.draw(pool, recipe)
+    top.subheader(subset.headline(pool, live), anchor=False)
     with figures:
+        line.draw(pool, recipe)
         subset.metrics(pool, run, live, band)
     _details(run, live, band)
 
