@@ -53,7 +53,7 @@ def _wait(proof_id: str) -> None:
 def panel(pool: Pool, setup: Setup) -> None:
     """Draw the plan and its cost once they are known, and the button that starts what comes next."""
     job = _latest(PLAN, setup)
-    st.caption(f"{setup.runs:,} training runs")
+    st.caption(f"Budget {state.settings().budget} · {setup.runs:,} training runs")
     if job is not None and job.state == "done":
         _draw_plan(job.result)
         show.action("Start the proof", "play_arrow", "proof.start", _start, pool, setup, job, type="primary")
