@@ -29,7 +29,7 @@ from core.output.writer import ExportResult
 from core.pool.pools import read_rows
 from core.progress import Reporter, SilentReporter, show_progress
 from core.proof.arms import ArmRequest, parse_arms
-from core.proof.design import HELD_OUT_ROWS, ProofOptions, design_proof, suggested_rates
+from core.proof.design import HELD_OUT_ROWS, ProofOptions, design_proof, suggested_rates, suggested_work
 from core.proof.plan import Training, Work
 from core.proof.prove import prove as run_proof
 from core.proof.stored import Proof
@@ -403,8 +403,8 @@ def prove(
     seed: int = 0,
     seeds: int = 5,
     rates: Sequence[float] | None = None,
-    steps: int = Work.steps,
-    tokens_per_step: int = Work.tokens_per_step,
+    steps: int | None = None,
+    tokens_per_step: int | None = None,
     epochs: int = Work.epochs,
     held_out: str | int = HELD_OUT_ROWS,
     smallest_effect: float = 0.01,
@@ -445,7 +445,7 @@ def prove(
         seed=seed,
         seeds=seeds,
         held_out=str(held_out),
-        work=Work(steps, tokens_per_step, epochs),
+        work=suggested_work(trained.model, steps=steps, tokens_per_step=tokens_per_step, epochs=epochs),
         training=Training(lora_rank=lora_rank),
         smallest_effect=smallest_effect,
         prompts_allowed=allow_target_prompts,

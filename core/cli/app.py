@@ -451,10 +451,14 @@ def prove(
         str | None,
         Option("--rates", help="Learning rates, such as 1e-5,3e-5: a verdict needs the same sign at two or more."),
     ] = None,
-    steps: Annotated[int, Option("--steps", help="Optimizer steps of each training at equal steps.")] = Work.steps,
+    steps: Annotated[
+        int | None,
+        Option("--steps", help="Optimizer steps of each training at equal steps. Default: 150; embedded model: 60."),
+    ] = None,
     tokens_per_step: Annotated[
-        int, Option("--tokens-per-step", help="Response tokens of an optimizer step.")
-    ] = Work.tokens_per_step,
+        int | None,
+        Option("--tokens-per-step", help="Response tokens of an optimizer step. Default: 2,048; embedded model: 512."),
+    ] = None,
     epochs: Annotated[
         int, Option("--epochs", help="Passes over the rows of each training at equal epochs; 0 leaves these out.")
     ] = Work.epochs,
@@ -481,7 +485,7 @@ def prove(
     words = session.shared["words"]
     if words[0] == proofs.COLLECT or len(words) > 1:
         return proofs.collect_proof(words, session.workspace, session.report)
-    given = {"budget": budget, "seeds": seeds, "work": Work(steps, tokens_per_step, epochs), "held_out": held_out}
+    given = {"budget": budget, "seeds": seeds, "held_out": held_out}
     given |= {"targets": tuple(target or ()), "training": Training(lora_rank=lora_rank)}
     options = proofs.read_options(
         session.shared,
@@ -489,6 +493,7 @@ def prove(
         train_model=train_model,
         train_revision=train_revision,
         rates=rates,
+        work={"steps": steps, "tokens_per_step": tokens_per_step, "epochs": epochs},
         smallest_effect=smallest_effect,
         prompts_allowed=allow_target_prompts,
         **given,

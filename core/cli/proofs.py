@@ -10,7 +10,7 @@ from core.cli.commands import require_run
 from core.errors import RecipeError
 from core.progress import Reporter
 from core.proof.arms import parse_arms
-from core.proof.design import Design, ProofOptions, design_proof, suggested_rates
+from core.proof.design import Design, ProofOptions, design_proof, suggested_rates, suggested_work
 from core.proof.prove import estimate_proof, prove
 from core.proof.stored import begin_proof
 from core.schema import Pool
@@ -28,12 +28,14 @@ def read_options(
     train_model: str | None,
     train_revision: str | None,
     rates: str | None,
+    work: Mapping[str, int | None],
     smallest_effect: str,
     **rest: Any,
 ) -> ProofOptions:
     """Return what the options of a command ask for; RecipeError for one that cannot be read.
 
-    `shared`: pool part, reading, seed and settings. `rest`: fields of ProofOptions.
+    `shared`: pool part, reading, seed and settings. `work`: fields of Work; None: what is suggested for the model.
+    `rest`: fields of ProofOptions.
     """
     data = {"pool": shared["pool"], "method": {"name": "random"}, "reading": shared["reading"], "seed": shared["seed"]}
     base = parse_recipe(data | {"budget": rest["budget"]}, "command line")
@@ -47,6 +49,7 @@ def read_options(
         arms=tuple(parse_arms(words, _read_settings(shared["settings"]), base)),
         reading=ReadingPart(**reading).reading(),
         rates=suggested_rates(reading["model"]) if rates is None else _read_rates(rates),
+        work=suggested_work(reading["model"], **work),
         smallest_effect=_read_share(smallest_effect),
         seed=shared["seed"],
         **rest,

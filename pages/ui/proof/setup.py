@@ -8,8 +8,8 @@ import streamlit as st
 from core.cli.arguments import shared_arguments
 from core.models.reference import is_installed
 from core.proof.arms import ALWAYS_IN
-from core.proof.design import suggested_rates
-from core.proof.plan import Training, Work
+from core.proof.design import suggested_rates, suggested_work
+from core.proof.plan import Training
 from core.schema import Pool
 from pages.ui.data import cached
 from pages.ui.proof import arms, files
@@ -84,7 +84,8 @@ def _targets(pool: Pool) -> list[str]:
 
 def _training() -> dict[str, str]:
     """Draw the settings of training. Return them by the names of their options."""
-    model, work = _model(), Work()
+    model = _model()
+    work = suggested_work(model)
     first, second, third = st.columns(3)
     with first:
         seeds = _number("Seeds", "seeds", 5, "A verdict needs 5. With fewer it is an indication only.", (2, 100))
@@ -92,9 +93,10 @@ def _training() -> dict[str, str]:
         rates = _text("Learning rates", f"rates.{model}", ", ".join(map(format_rate, suggested_rates(model))), help)
         rank = _number("LoRA rank", "rank", Training().lora_rank, "0 trains all weights.", (0, 1024))
     with second:
-        steps = _number("Steps", "steps", work.steps, "Of every training run with equal steps.", (1, 1_000_000))
+        help = "Of every training run with equal steps."
+        steps = _number("Steps", f"steps.{model}", work.steps, help, (1, 1_000_000))
         help = "Rows are added to a step until it has so many response tokens."
-        tokens = _number("Response tokens per step", "tokens", work.tokens_per_step, help, (1, 1_000_000))
+        tokens = _number("Response tokens per step", f"tokens.{model}", work.tokens_per_step, help, (1, 1_000_000))
     with third:
         help = "How often each row is read in training runs with equal epochs. 0 leaves these runs out."
         epochs = _number("Epochs", "epochs", work.epochs, help, (0, 1000))
