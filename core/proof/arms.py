@@ -163,8 +163,9 @@ def describe_recipe(recipe: Recipe) -> dict[str, Any]:
     """Return what decides the rows of a recipe on a given pool, and nothing else: the same for equal selections."""
     data = recipe.as_data()
     reading = {name: value for name, value in data["reading"].items() if name not in ("device", "revision")}
-    kept = ("method", "seed", "budget", "threshold", "filters", "pins")
-    return {name: data[name] for name in kept} | {"reading": reading, "budget": str(Budget.parse(recipe.budget))}
+    kept = {name: data[name] for name in ("method", "seed", "threshold", "filters")}
+    pins = [{"id": pin.id, "side": pin.side} for pin in recipe.pins]  # their reasons are for whoever pinned
+    return kept | {"reading": reading, "budget": str(Budget.parse(recipe.budget)), "pins": pins}
 
 
 @dataclass(frozen=True, eq=False)

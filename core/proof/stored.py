@@ -147,6 +147,13 @@ def open_proof(workspace: Workspace, proof_id: str) -> Proof:
 
 
 def _read(folder: Path) -> Proof:
+    try:
+        return _parse(folder)
+    except (KeyError, TypeError) as error:
+        raise DamagedFile(f"{folder} holds a proof of another form. Run `prove` again, or delete it.") from error
+
+
+def _parse(folder: Path) -> Proof:
     if not (folder / PROOF).exists():
         return Proof(read_plan(read_json(folder / PLAN)), folder)
     data = read_json(folder / PROOF)

@@ -25,7 +25,7 @@ def arms(demo, tmp_path_factory):
     """Every kind of arm: methods, reversed ones, a recipe with pins, a manifest, a file of rows, a file of ids."""
     folder = tmp_path_factory.mktemp("arms")
     drawn = demo.design().evaluated[0].rows
-    pinned = [{"id": demo.pool.rows["id"][int(row)].as_py(), "side": "in"} for row in drawn[:3]]
+    pinned = [{"id": demo.pool.rows["id"][int(row)].as_py(), "side": "in", "reason": "mine"} for row in drawn[:3]]
     dump_recipe(
         make_recipe("longest", filters=[{"column": "nll", "high": 2.5}], pins=pinned), folder / "mine.recipe.yaml"
     )
@@ -70,6 +70,7 @@ def test_no_known_bad_row_is_held_out_and_every_held_out_row_is_of_another_group
 def test_rows_removed_from_recipes_and_files_are_counted(every):
     arms = {arm.name: arm for arm in every.plan.arms}
     assert arms["mine"].left_out["held out"] >= 3  # the pinned rows
+    assert "reason" not in arms["mine"].recipe["pins"][0]
     assert arms["ids"].rows[0] == 400 - sum(arms["ids"].left_out.values())
     assert arms["entropy_shift"].left_out is None
 

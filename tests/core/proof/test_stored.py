@@ -11,6 +11,7 @@ from core.proof.plan import HELD_OUT, MACRO, RunSpec
 from core.proof.runs import RunCounts, RunFigures
 from core.proof.stored import begin_proof, find_proof, list_proofs, open_proof, save_proof
 from core.proof.verdicts import Verdict, describe_run
+from core.workspace.files import read_json, write_json
 from core.workspace.folder import Workspace
 from tests.core.proof.conftest import make_recipe
 
@@ -71,6 +72,9 @@ def test_proofs_of_a_pool_are_listed_newest_first_without_damaged_ones(demo, wor
     assert list_proofs(workspace, "0" * 32) == []
     (proofs[1].folder / "proof.json").write_text("{")
     assert len(list_proofs(workspace, demo.pool.fingerprint)) == 2
+    data = read_json(proofs[2].folder / "proof.json")
+    write_json(proofs[2].folder / "proof.json", data | {"plan": data["plan"] | {"other": 1}})
+    assert [proof.id for proof in list_proofs(workspace, demo.pool.fingerprint)] == [proofs[0].id]
     with pytest.raises(WorkspaceError, match="There is no proof 'nothing'"):
         open_proof(workspace, "nothing")
 
