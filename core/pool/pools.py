@@ -154,8 +154,9 @@ def _demo(workspace: Path) -> Path:
 def _open(folder: Path) -> Pool:
     document = read_json(folder / "pool.json")
     content, ids, set_aside = (_table(folder / f"{part}.arrow") for part in ("rows", "ids", "set_aside"))
-    # The table's metadata carries the source's path and field names.
+    # The table's metadata carries the source's path and field names, and the path of the rows.
     notes = {"path": document["path"], "found": document["found"], "options": document.get("options", {})}
+    notes["rows"] = str(folder / "rows.arrow")
     columns = {c: (ids if c in ids.column_names else content)[c] for c in COLUMNS}
     return Pool(
         fingerprint=document["fingerprint"],
@@ -271,13 +272,22 @@ def search(pool: Pool, text: str, *, limit: int) -> IntArray:
     """Return the first `limit` rows whose prompt or response contains `text`, ignoring case."""
     matches: list[int] = []
     start = 0
-    for batch in pool.rows.select(["prompt", "response"]).to_batches():
+    for batch in _iter_batches(Path(_notes(pool)["rows"]), ("prompt", "response")):
         hits = [pc.fill_null(pc.match_substring(column, text, ignore_case=True), False) for column in batch]
         matches += (np.flatnonzero(np.asarray(pc.or_(*hits))) + start).tolist()
         start += len(batch)
         if len(matches) >= limit:
             break
     return np.array(matches[:limit], np.int64)
+
+
+def _iter_batches(path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """Yield columns of a stored table, read rather than mapped: pages of a mapping stay with the process."""
+    with reading(path), pa.OSFile(str(path)) as file:
+        places = [pa.ipc.open_file(file).schema.get_field_index(name) for name in columns]
+        reader = pa.ipc.open_file(file, options=pa.ipc.IpcReadOptions(included_fields=places))
+        for number in range(reader.num_record_batches):
+            yield reader.get_batch(number)
 
 
 def source_file(pool: Pool) -> Path | None:

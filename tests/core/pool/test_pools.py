@@ -6,6 +6,7 @@ import os
 import random
 
 import numpy as np
+import psutil
 import pyarrow as pa
 import pytest
 
@@ -338,6 +339,14 @@ def test_rows_stay_in_the_file_and_not_in_memory(load):
     pool = load([{"prompt": f"Question {k}", "completion": "Answer " * 100} for k in range(5000)])
     assert pool.rows.nbytes > 7_000_000
     assert pa.total_allocated_bytes() - before < 100_000
+
+
+def test_a_search_leaves_no_pages_of_the_file_in_memory(load):
+    pool = load([{"prompt": f"Question {k}", "completion": "Answer " * 1000} for k in range(5000)])
+    memory = psutil.Process().memory_info
+    before = memory().shared
+    assert len(search(pool, "question", limit=9000)) == 5000
+    assert memory().shared - before < 10_000_000  # of 35 MB
 
 
 class TestAnswerKey:
