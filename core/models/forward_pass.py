@@ -36,6 +36,7 @@ from core.schema import BoolArray, FloatArray, IntArray
 
 CPU_TOKENS = 2048  # padded tokens in one pass of the body on a processor
 LOGIT_BYTES = {"cpu": 192 << 20, "cuda": 512 << 20}  # logits in memory at once, as float32
+LOGIT_ROWS = {"cpu": 256, "cuda": 1 << 20}  # of these logits, at most: more of them are no faster
 BLOCK_BYTES = {"cpu": 4 << 20, "cuda": 512 << 20}  # logits reduced at once: what fits into a processor's cache
 LOG_PROB_FLOOR = -100.0  # lower log-probabilities add nothing to the entropy, and −inf times 0 would be NaN
 
@@ -152,6 +153,7 @@ class ForwardPass:
 def token_likelihoods(model: Model, before: Tensor, targets: Tensor) -> tuple[FloatArray, FloatArray]:
     """Compute nll and entropy (R,) of tokens (R,) from the hidden states before them (R, d), in chunks of logits."""
     size, block = (logit_rows(limits, model.device, model.vocabulary) for limits in (LOGIT_BYTES, BLOCK_BYTES))
+    size = min(size, device_limit(LOGIT_ROWS, model.device))
     chunks = zip(torch.split(before, size), torch.split(targets, size), strict=True)
     parts = [reduce_logits(compute_logits(model.network, hidden), some, block) for hidden, some in chunks]
     nll, entropy = (torch.cat(part).cpu().numpy() for part in zip(*parts, strict=True))

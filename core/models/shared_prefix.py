@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
 
 from core.schema import BoolArray, IntArray
 
@@ -32,6 +33,15 @@ class Prefix:
     tokens: IntArray  # (P,)
     hidden: Tensor  # (1, P, d) last hidden states
     layers: tuple[tuple[Tensor, Tensor], ...]  # keys and values of each layer, (1, heads, P, width)
+
+
+class _PrefixCache(DynamicCache):  # type: ignore[misc]
+    """Puts a prefix before the keys and values of each layer, and stores none of these: one pass reads them once."""
+
+    def update(self, key_states: Tensor, value_states: Tensor, layer_idx: int, *_: Any, **__: Any) -> Any:
+        """Return the layer's keys and values, those of the prefix first."""
+        prefix = self.layers[layer_idx]
+        return tuple(torch.cat(both, dim=-2) for both in ((prefix.keys, key_states), (prefix.values, value_states)))
 
 
 def find_common_prefix(tokens: Sequence[NDArray[Any]]) -> IntArray:
@@ -63,10 +73,12 @@ def compute_hidden_states(network: Any, padded: IntArray, prefix: Prefix | None,
     if prefix is None or reused == 0:
         whole: Tensor = network.base_model(input_ids=ids, use_cache=False).last_hidden_state
         return whole
-    cache = DynamicCache()
-    for layer, (keys, values) in enumerate(prefix.layers):
-        cached = (x[:, :, :reused].expand(len(padded), -1, -1, -1) for x in (keys, values))
-        cache.update(*cached, layer)
+    cache = _PrefixCache()
+    for states in prefix.layers:
+        layer = DynamicLayer()
+        layer.lazy_initialization(*states)
+        layer.keys, layer.values = (x[:, :, :reused].expand(len(padded), -1, -1, -1) for x in states)
+        cache.layers.append(layer)
     rest = network.base_model(input_ids=ids, past_key_values=cache, use_cache=True).last_hidden_state
     return torch.cat([prefix.hidden[:, :reused].expand(len(padded), -1, -1), rest], dim=1)
 

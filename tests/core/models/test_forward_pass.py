@@ -183,9 +183,10 @@ def test_means_are_of_each_row_and_nan_where_it_has_none():
     np.testing.assert_array_equal(means, np.float32([2, np.nan, 10]))
 
 
-def test_the_head_runs_once_per_response_position_and_in_chunks(model, monkeypatch):
+@pytest.mark.parametrize(("limits", "limit"), [("LOGIT_BYTES", 16 * 4 * 300), ("LOGIT_ROWS", 16)])
+def test_the_head_runs_once_per_response_position_and_in_chunks(model, monkeypatch, limits, limit):
     """Memory does not grow with prompt length times vocabulary."""
-    monkeypatch.setitem(module.LOGIT_BYTES, "cpu", 16 * 4 * 300)
+    monkeypatch.setitem(getattr(module, limits), "cpu", limit)
     for prompt in (20, 400):
         shapes = []
         hook = model.network.lm_head.register_forward_hook(lambda _m, _i, out, s=shapes: s.append(tuple(out.shape)))

@@ -7,7 +7,7 @@ import pytest
 from transformers import AutoModelForCausalLM, MambaConfig, RecurrentGemmaConfig
 
 from core.models.forward_pass import ForwardPass
-from core.models.shared_prefix import can_share_prefix, find_common_prefix
+from core.models.shared_prefix import can_share_prefix, compute_hidden_states, find_common_prefix, run_prefix
 from tests.core.models.families import every_family, network_of
 
 START = np.arange(50, 90, dtype=np.uint32)  # 40 tokens that rows share
@@ -53,6 +53,20 @@ def test_a_shared_prefix_changes_no_value(config, model, batch, budget):
         scale = np.abs(expected[name]) if expected[name].ndim == 1 else np.linalg.norm(expected[name], axis=1)[:, None]
         assert np.isnan(actual[name]).tolist() == np.isnan(expected[name]).tolist()
         assert np.nanmax(np.abs(actual[name] - expected[name]) / scale) < 1e-5
+
+
+def test_no_layer_keeps_the_keys_of_the_rows(model):
+    seen = []
+
+    def look(_module, _args, kwargs, _output):
+        seen.extend(layer.keys.shape[-2] for layer in kwargs["past_key_values"].layers)
+
+    prefix = run_prefix(model.network, START.astype(np.int64), "cpu")
+    hook = model.network.base_model.register_forward_hook(look, with_kwargs=True)
+    compute_hidden_states(model.network, np.arange(50, 120)[None], prefix, "cpu")
+    hook.remove()
+    assert seen
+    assert set(seen) == {len(START)}
 
 
 def test_the_prefix_runs_once_and_the_rest_once_per_row(model, batch):
