@@ -69,8 +69,9 @@ def open_visitor(browser: Any) -> Visitor:
 
 
 def go_to(page: Any, name: str) -> None:
-    """Open the page of this name."""
+    """Open the page of this name and wait for its chart."""
     page.get_by_test_id("stSidebarNav").get_by_role("link", name=name).click()
+    page.locator(CHARTS[name]).first.wait_for(timeout=WAIT_MS)
 
 
 def time_pages(visitor: Visitor, address: str) -> dict[str, float]:
@@ -82,9 +83,9 @@ def time_pages(visitor: Visitor, address: str) -> dict[str, float]:
         with visitor.track_bytes(name):
             if not times:
                 page.goto(address)
+                page.locator(chart).first.wait_for(timeout=WAIT_MS)
             else:
                 go_to(page, name)
-            page.locator(chart).first.wait_for(timeout=WAIT_MS)
             times[name] = time.perf_counter() - began
     return times
 
