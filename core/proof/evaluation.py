@@ -13,7 +13,7 @@ import numpy as np
 
 from core.errors import PoolError, RecipeError
 from core.measurement.stages import PoolStages
-from core.measurement.target_pairs import WHOLE, encode_pairs
+from core.measurement.target_pairs import WHOLE, Pairs, encode_pairs
 from core.pool.near_duplicates import find_near_duplicates
 from core.pool.pools import load_answer_key, load_pool
 from core.pool.preference.target_sets import digest_prompts, digest_target_prompts, holds_pairs, load_target_set
@@ -170,7 +170,6 @@ def _read_target_pairs(stages: PoolStages, name: str, source: str, seed: int) ->
     pairs = encode_pairs(stages, targets)
     _check_size(source, len(pairs.rows))
     tasks, task = join_small_tasks([ALL_ROWS if each == WHOLE else each for each in pairs.subtasks])
-    tokens = np.array([int(np.sum(spans[1::2] - spans[::2])) for spans in pairs.chosen["spans"]], np.int64)
     target = Target(
         name,
         "pairs",
@@ -181,7 +180,13 @@ def _read_target_pairs(stages: PoolStages, name: str, source: str, seed: int) ->
         sha256=hash_rows(pairs.rows),
         available=targets.available,
     )
-    read = EvaluatedRows(
+    return evaluated_pairs(target, pairs, task), digest_target_prompts(targets)
+
+
+def evaluated_pairs(target: Target, pairs: Pairs, task: IntArray) -> EvaluatedRows:
+    """Return the pairs of a target, with the `task` of each (R,), as rows to evaluate."""
+    tokens = np.array([count_tokens(spans) for spans in pairs.chosen["spans"]], np.int64)
+    return EvaluatedRows(
         target,
         pairs.rows,
         task,
@@ -192,7 +197,11 @@ def _read_target_pairs(stages: PoolStages, name: str, source: str, seed: int) ->
         tuple(pairs.rejected["tokens"]),
         tuple(pairs.rejected["spans"]),
     )
-    return read, digest_target_prompts(targets)
+
+
+def count_tokens(spans: IntArray) -> int:
+    """Return the tokens in flat [start, end) pairs."""
+    return int(np.sum(spans[1::2] - spans[::2]))
 
 
 def _check_size(source: str, rows: int) -> None:

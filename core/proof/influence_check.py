@@ -15,7 +15,7 @@ here the half is what is trained on, and its complement is left out.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from core.measurement.stages import PoolStages
 from core.measurement.target_pairs import Pairs, read_pairs
 from core.methods.preference_influence import PreferenceInfluence, parse_targets
 from core.progress import Reporter
+from core.proof.evaluation import count_tokens, evaluated_pairs
 from core.proof.plan import EvaluatedRows, Target
 from core.proof.runs import RunFigures, TrainingRun
 from core.schema import Float64Array, IntArray, Pool, Reading
@@ -121,11 +122,6 @@ def _likelihoods(figures: RunFigures, evaluated: EvaluatedRows) -> Float64Array:
     return np.stack([-nll, -per_token * rejected], axis=1)
 
 
-def count_tokens(spans: Any) -> int:
-    """Return the response tokens of a row."""
-    return int(np.sum(np.asarray(spans)[1::2] - np.asarray(spans)[::2]))
-
-
 def check_influence(
     run: Run,
     method: PreferenceInfluence,
@@ -150,7 +146,7 @@ def check_influence(
     ref = resolve_model(reading.model, run.model["revision"], models=workspace.models)
     stages = PoolStages(pool, reading, ref, workspace, report)
     target = next(each for each in parse_targets(method.targets) if each.name == method.ranking_target)
-    evaluated = evaluated_pairs(read_pairs(stages, method, target.source, run.seed), target.name)
+    evaluated = _evaluated_pairs(read_pairs(stages, method, target.source, run.seed), target.name)
     influence = mean_influence(
         load_measured(run).need("influences"), target.name, method.objective, evaluated.target.tasks
     )
@@ -207,20 +203,11 @@ def _settings(stages: PoolStages, method: PreferenceInfluence, rows: IntArray, s
     )
 
 
-def evaluated_pairs(pairs: Pairs, name: str) -> EvaluatedRows:
-    """Return the pairs of a target as rows to evaluate."""
+def _evaluated_pairs(pairs: Pairs, name: str) -> EvaluatedRows:
     counts = {subtask: pairs.subtasks.count(subtask) for subtask in pairs.names}
-    tokens = np.array([count_tokens(spans) for spans in pairs.chosen["spans"]], np.int64)
-    return EvaluatedRows(
-        Target(name, "pairs", len(pairs.subtasks), counts, pairs.targets.source, pairs.targets.fingerprint),
-        pairs.rows,
-        np.array([pairs.names.index(subtask) for subtask in pairs.subtasks], np.int64),
-        tokens,
-        np.zeros(len(tokens), np.bool_),
-        tuple(pairs.chosen["tokens"]),
-        tuple(pairs.chosen["spans"]),
-        tuple(pairs.rejected["tokens"]),
-        tuple(pairs.rejected["spans"]),
+    target = Target(name, "pairs", len(pairs.subtasks), counts, pairs.targets.source, pairs.targets.fingerprint)
+    return evaluated_pairs(
+        target, pairs, np.array([pairs.names.index(subtask) for subtask in pairs.subtasks], np.int64)
     )
 
 
