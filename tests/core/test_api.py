@@ -303,9 +303,9 @@ def test_runs_selections_and_words_are_arms_of_a_proof(pool, run):
     with pytest.raises(RecipeError, match="'mine' has the budget 6, and the proof 10%"):
         winnow.prove(pool, arms, **options)
     with pytest.raises(
-        RecipeError, match=r"Entropy shift is not measured .* First call measure\(pool, \"entropy_shift\""
+        RecipeError, match=r"Answer divergence is not measured .* First call measure\(pool, \"answer_divergence\""
     ):
-        winnow.prove(pool, ["entropy_shift"], **options)
+        winnow.prove(pool, ["answer_divergence"], **options)
     proof = winnow.prove(pool, arms, budget=6, **options)
     assert set(proof.verdicts["arm"]) == {"longest", "worst", "whole", "mine"}
     assert len(proof.runs) == 1 + 5 * 2

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from typer.main import get_command
 
@@ -395,6 +396,7 @@ def _become(words: list[str], place: Path, out: int, err: int) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 30, 1 << 30))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         os.environ |= {"HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": "", "COLUMNS": "200"}
+        torch.set_num_threads(torch.get_num_threads())  # makes its pool again, before threads race to do so
         app(words, prog_name="winnow")
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else 1
