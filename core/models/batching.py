@@ -161,6 +161,8 @@ def run_at_once(
     model: Model,
     name: str,
     lengths: Sequence[int] | IntArray,
+    *,
+    setting: str = "max_length",
 ) -> Iterator[tuple[IntArray, Result]]:
     """Do as `run_batches`, AT_ONCE batches at a time, each on its share of PyTorch's threads.
 
@@ -168,7 +170,7 @@ def run_at_once(
     """
 
     def run(rows: IntArray) -> list[tuple[IntArray, Result]]:
-        return list(run_batches([rows], work, model, name, lengths))
+        return list(run_batches([rows], work, model, name, lengths, setting=setting))
 
     threads = torch.get_num_threads()
     torch.set_num_threads(threads // AT_ONCE)

@@ -15,14 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import ModelError
-from core.models.batching import batch_cost, plan_batches, read_prompts, run_batches
+from core.models.batching import batch_cost, can_run_at_once, plan_batches, read_prompts, run_at_once, run_batches
 from core.models.generation import greedy
 from core.models.generation.answers import ANSWER_COLUMNS, LENGTH, STOP, SamplingSettings, missing_answers
 from core.models.generation.top_p import TopPProcessor
 from core.models.loading import Model
 from core.schema import IntArray, Progress, ignore_progress
 
-CPU_TOKENS = 16384  # padded tokens of one batch on a processor, including those to be generated
+CPU_TOKENS = 8192  # padded tokens of one batch on a processor, including those to be generated
 
 
 class Sampler:
@@ -61,7 +61,9 @@ class Sampler:
         done, total = 0, int((lengths > 0).sum()) * k
         work, name = partial(self._pass, prompts, keys), f"A prompt of {{}} tokens with its {k} answers"
         plan, setting = self._plan(lengths), "max_new_tokens or max_length"
-        for rows, tokens in run_batches(plan, work, self.model, name, lengths, setting=setting):
+        at_once = len(plan) > 1 and self.can_batch and can_run_at_once(self._network, self.model.device)
+        run = run_at_once if at_once else run_batches
+        for rows, tokens in run(plan, work, self.model, name, lengths, setting=setting):
             for name, values in self._read(tokens).items():
                 for row, answers in zip(rows.tolist(), values, strict=True):
                     columns[name][row] = answers

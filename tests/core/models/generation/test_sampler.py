@@ -11,6 +11,7 @@ from transformers import RwkvConfig
 from core.demo import MODEL_PATH
 from core.errors import ModelError
 from core.models.encoder import Encoder
+from core.models.generation import sampler as module
 from core.models.generation.answers import SamplingSettings, answer_table, count_answers
 from core.models.generation.greedy import GreedyContinuation
 from core.models.generation.sampler import Sampler
@@ -117,6 +118,16 @@ def test_a_row_has_the_same_answers_in_any_batch_and_order(model, alone, budget)
     sampler = Sampler(model, WARM, batch_tokens=budget)
     assert sampler(batch) == alone
     assert sampler(pick(batch, order)) == pick(alone, order)
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_batches_at_once_give_the_same_answers(model, alone, monkeypatch):
+    plans, real = [], module.run_at_once
+    monkeypatch.setattr(
+        module, "run_at_once", lambda plan, *rest, **more: plans.append(plan) or real(plan, *rest, **more)
+    )
+    assert Sampler(model, WARM, batch_tokens=700)(prompts()) == alone
+    assert [len(plan) > 1 for plan in plans] == [True]
 
 
 def test_another_seed_or_id_gives_other_answers_and_fewer_answers_are_the_first_of_more(model, alone):
