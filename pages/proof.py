@@ -19,7 +19,7 @@ def new_proof(pool: Pool) -> None:
         f"A {glossary.link('proof', 'proof')} trains a model on each selection and on as many random rows, and "
         "compares what the trained models have learned."
     )
-    form, action = st.columns([3, 2], gap="large")
+    form, action = st.columns([11, 9], gap="large")
     with form:
         wanted = setup.draw(pool)
     with action:

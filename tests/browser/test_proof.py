@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.test_journey import go_to, wait_until_idle
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]
-FAST = {"Seeds": "3", "Steps": "2", "Epochs": "0", "Response tokens per step": "256", "Held-out rows": "40"}
+FAST = {"Seeds": "3", "Steps": "2", "Epochs": "0", "Tokens per step": "256", "Held-out rows": "40"}
 PATIENCE_MS = 240_000  # for training on a loaded machine
 
 

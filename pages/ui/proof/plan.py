@@ -16,7 +16,7 @@ def draw(plan: Plan) -> None:
             "Arm": words.arm_label(arm.name),
             "Rows": _join_range(arm.rows),
             "Response tokens": _join_range(arm.response_tokens),
-            "Rows removed": sum((arm.left_out or {}).values()),
+            "Removed": sum((arm.left_out or {}).values()),
         }
         for arm in plan.arms
     ]
@@ -25,15 +25,20 @@ def draw(plan: Plan) -> None:
             "Target": words.target_label(target.name),
             "Size": format_rows(target.rows) if target.kind == "rows" else f"{target.rows:,} pairs",
             "Tasks": len(target.tasks),
-            "Prompts in the pool": target.prompts_in_pool,
-            "Near-duplicates removed": target.near_duplicates,
+            "Same prompt": target.prompts_in_pool,
+            "Similar": target.near_duplicates,
         }
         for target in plan.targets
     ]
     help = "Of a selection or file: held-out rows, their near-duplicates and rows with a prompt of a target."
-    options = {"Rows removed": st.column_config.NumberColumn(help=help)}
+    options = {"Removed": st.column_config.NumberColumn(help=help)}
     st.dataframe(arms, hide_index=True, alt="Arms of the plan", column_config=options)
-    st.dataframe(targets, hide_index=True, alt="Targets of the plan")
+    in_pool = {
+        "Same prompt": "Rows of the pool with a prompt of the target. They are in no arm, unless you allow it.",
+        "Similar": "Near-duplicates of held-out rows. They leave the pool with them.",
+    }
+    options = {name: st.column_config.NumberColumn(help=help) for name, help in in_pool.items()}
+    st.dataframe(targets, hide_index=True, alt="Targets of the plan", column_config=options)
     st.caption(f"Plan {plan.id}. It is stored before the first step; another plan is another proof.")
 
 

@@ -95,8 +95,8 @@ def _training() -> dict[str, str]:
     with second:
         help = "Of every training run with equal steps."
         steps = _number("Steps", f"steps.{model}", work.steps, help, (1, 1_000_000))
-        help = "Rows are added to a step until it has so many response tokens."
-        tokens = _number("Response tokens per step", f"tokens.{model}", work.tokens_per_step, help, (1, 1_000_000))
+        help = "Response tokens of each step, to within a row."
+        tokens = _number("Tokens per step", f"tokens.{model}", work.tokens_per_step, help, (1, 1_000_000))
     with third:
         help = "How often each row is read in training runs with equal epochs. 0 leaves these runs out."
         epochs = _number("Epochs", "epochs", work.epochs, help, (0, 1000))
