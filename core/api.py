@@ -193,11 +193,13 @@ def load_pool(
     header: bool = True,
     report: Report = "bar",
 ) -> LoadedPool:
-    """Open a file, a folder, a hub id or "demo". The first call imports it into the workspace; later ones open it.
+    """Open a file, a folder, a pattern, a hub id or "demo". The first call imports it; later ones open the stored pool.
+
+    The data files of a folder, or those that a pattern such as "data/*.parquet" matches, are one pool in natural order.
 
     fields                 the whole mapping in place of the detected one (core.schema.FieldMap)
     task                   the field of the task label; "" = none
-    name, split, revision  configuration, split and commit of a hub data set
+    name, split, revision  configuration, split and commit of a hub data set; a folder may have the first two
     header                 False = the first row of a CSV or TSV is data, and its columns are called 1, 2, 3
 
     Raise PoolError if the source cannot be read.

@@ -53,17 +53,39 @@ class FieldMap:
 
 
 @dataclass(frozen=True)
+class PoolFile:
+    """One file that a pool was read from."""
+
+    name: str  # relative to the folder or pattern that was named
+    bytes: int
+    rows: int  # usable
+    skipped: int
+    xxh128: str  # of its bytes: 32 hex digits
+
+
+def format_place(file: str, line: int) -> str:
+    """Return a place in a source: "line 3", or "part-2.jsonl, line 3" where there are several files."""
+    return f"{file}, line {line:,}" if file else f"line {line:,}"
+
+
+@dataclass(frozen=True)
 class Row:
     """One row as shown to people."""
 
     index: int  # 0-based position in the pool
     id: str
-    line: int  # 1-based line (JSONL, CSV) or element number (arrays, Parquet) in the source
+    line: int  # 1-based line (JSONL, CSV) or element number (arrays, Parquet) in its file
     prompt: str
     response: str | None
     task: str | None
     turns: tuple[dict[str, str], ...]  # {"role": system|user|assistant|tool, "content": str}, the whole conversation
     original: str  # the row's JSON text; verbatim for JSONL
+    file: str = ""  # name of its file, in a pool of several
+
+    @property
+    def place(self) -> str:
+        """Return where the row is in the source."""
+        return format_place(self.file, self.line)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +97,8 @@ class Pool:
     {"role", "content"}; null: one user turn, one assistant turn), original string (JSON text),
     prompt_chars int32, response_chars int32 (0 without a response),
     duplicate_of int64 (index of the first row with the same prompt, turns and response; null: none).
-    Columns of `set_aside`: line int64, reason string, text string (the start of the offending text).
+    Columns of `set_aside`: line int64, reason string, text string (the start of the offending text); in a pool of
+    several files, file string.
     """
 
     fingerprint: str  # 32 hex digits of the usable rows, in order, and how they are read; not of the file name
@@ -85,6 +108,7 @@ class Pool:
     rows: pa.Table
     set_aside: pa.Table
     notices: tuple[str, ...] = ()  # sentences about the whole pool, for display
+    files: tuple[PoolFile, ...] = ()  # that it was read from, in order; () for a hub data set
 
     def __len__(self) -> int:
         return int(self.rows.num_rows)

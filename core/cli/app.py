@@ -49,10 +49,9 @@ app = Typer(
     help="Measure instruction pools with language models, and select the rows worth fine-tuning on.",
 )
 
-PoolArg = Annotated[str, Argument(metavar="POOL", help="A file, a folder, a hub id, or 'demo'.")]
-ProofWords = Annotated[
-    list[str], Argument(metavar="POOL", help="A file, a folder, a hub id, or 'demo'; or `collect` and a folder.")
-]
+POOL_HELP = "A file, a folder or quoted pattern of files ('data/*.parquet'), a hub id, or 'demo'"
+PoolArg = Annotated[str, Argument(metavar="POOL", help=f"{POOL_HELP}.")]
+ProofWords = Annotated[list[str], Argument(metavar="POOL", help=f"{POOL_HELP}; or `collect` and a folder.")]
 MethodOpt = Annotated[str, Option("--method", help=f"One of {', '.join(METHODS)}.")]
 ModelOpt = Annotated[str, Option("--model", help="'embedded', 'smollm2', a folder, a GGUF file or a hub id.")]
 SetOpt = Annotated[
@@ -80,8 +79,8 @@ ShareOpt = Annotated[
 ]
 DtypeOpt = Annotated[str, Option("--dtype", help="Numeric precision: auto, float32 or bfloat16.")]
 DeviceOpt = Annotated[str, Option("--device", help="Device: auto, cpu, cuda, cuda:1, ...")]
-NameOpt = Annotated[str | None, Option("--name", help="Configuration of a hub dataset.")]
-SplitOpt = Annotated[str | None, Option("--split", help="Split of a hub dataset.")]
+NameOpt = Annotated[str | None, Option("--name", help="Configuration of a hub dataset or of a folder's card.")]
+SplitOpt = Annotated[str | None, Option("--split", help="Split of a hub dataset or of a folder.")]
 NoHeaderOpt = Annotated[
     bool, Option("--no-header", help="The first row of a CSV or TSV file is data; the columns are named 1, 2, 3.")
 ]

@@ -34,6 +34,7 @@ LABELS = {
     "without": "rows without a position",
     "without_response": "rows without a response",
 }
+MAX_FILES = 8  # of a pool, listed
 FIGURES = {"nll": "NLL", "preference_accuracy": "preference accuracy", "exact_match": "exact match"}
 COSTS = {
     "estimated_seconds": "estimated time",
@@ -58,7 +59,15 @@ def _inspect(facts: Facts) -> Facts:
     fields = {name: " + ".join(v) if isinstance(v, tuple) else v for name, v in facts["fields"].items()}
     skipped = [f"{n:,} × {reason}" for reason, n in facts["set_aside"].items()] or "none"
     unread = ", ".join(facts["fields_not_read"]) or "none"
-    return facts | {"set_aside": skipped, "fields": fields, "fields_not_read": unread}
+    files = [f"{file['name']}: {file['rows']:,} rows" for file in facts["files"]]
+    shown = facts | {"set_aside": skipped, "fields": fields, "fields_not_read": unread, "files": _abridge(files)}
+    return shown if len(files) > 1 else {name: value for name, value in shown.items() if name != "files"}
+
+
+def _abridge(lines: list[str]) -> list[str]:
+    """Return the first lines, and how many more there are."""
+    more = len(lines) - MAX_FILES
+    return [*lines[:MAX_FILES], f"and {more:,} more (all with --json)"] if more > 0 else lines
 
 
 def _duplicates(facts: Facts) -> Facts:

@@ -35,6 +35,7 @@ def pool_facts(pool: Pool) -> Facts:
         "schema": pool.fields.schema,
         "fingerprint": pool.fingerprint,
         "rows": len(pool),
+        "files": [asdict(file) for file in pool.files],
         "set_aside": dict(reasons.most_common()),
         "duplicates": len(pool) - pool.rows["duplicate_of"].null_count,
         "without_response": pool.rows["response"].null_count,

@@ -101,7 +101,8 @@ def _proof(manifest: Manifest) -> list[str]:
 def _source(pool: Pool) -> str:
     bad = pool.set_aside.num_rows
     skipped = f"; {bad:,} rows of its source were skipped, because they could not be read" if bad else ""
-    return f"fingerprint {_code(pool.fingerprint)}{skipped}"
+    files = f"; read from {len(pool.files):,} files, which the manifest lists" if len(pool.files) > 1 else ""
+    return f"fingerprint {_code(pool.fingerprint)}{files}{skipped}"
 
 
 def _layout(manifest: Manifest) -> str:

@@ -23,7 +23,7 @@ from core.measurement import measurement_of
 from core.methods.combined import expand_combinations
 from core.models.reference import EMBEDDED
 from core.output.writer import check_scores_file, sibling_path
-from core.pool.pools import answer_key_file, source_file
+from core.pool.pools import answer_key_file, source_files
 from core.schema import Method, Pool
 from core.selection.recipe import ExportPart, Recipe
 from core.selection.text_search import is_unicode
@@ -69,7 +69,8 @@ def plan_destinations(out: Path, part: ExportPart, scores: Path | None = None) -
 def list_inputs(recipe: Recipe, pool: Pool, workspace: Path, plan: Path | None = None) -> list[tuple[str, Path]]:
     """Return the files and folders that a command reads for this recipe; `plan`: the file that the recipe is from."""
     inputs = [("the recipe or manifest that was given", plan)]
-    inputs += [("the pool", source_file(pool)), ("the answer key of the pool", answer_key_file(pool))]
+    inputs += [("the pool", path) for path in source_files(pool)]
+    inputs += [("the answer key of the pool", answer_key_file(pool))]
     names = [recipe.reading.model]
     for method in expand_combinations([recipe.method.build()]):
         inputs += [(f"a file that {method.label} reads", path) for path in measurement_of(method.name).files(method)]

@@ -174,7 +174,7 @@ def _require_response(conversation: _Conversation, schema: str) -> None:
 
 def _cannot(row: Row, schema: str, why: str, *, instead: str = "the original schema or messages") -> RecipeError:
     return RecipeError(
-        f"Row '{row.id}' (line {row.line}) cannot be written as {schema}: {why}. Export {instead}, or always "
+        f"Row '{row.id}' ({row.place}) cannot be written as {schema}: {why}. Export {instead}, or always "
         "exclude this row."
     )
 

@@ -21,9 +21,21 @@ from core import __version__
 from core.errors import RecipeError, ReplayError
 from core.models.reference import describe_weights
 from core.output.writer import ExportResult
-from core.schema import IntArray, Pool
+from core.pool.pools import row_place
+from core.pool.source_files import describe_changes
+from core.schema import IntArray, Pool, PoolFile
 from core.selection.recipe import StrictModel, describe_invalid
 from core.workspace.files import disk_errors, to_json, write_atomic
+
+
+class FileFacts(StrictModel):
+    """A file that the pool was read from."""
+
+    name: str  # relative to the folder or pattern
+    bytes: int
+    rows: int
+    skipped: int
+    xxh128: str
 
 
 class PoolFacts(StrictModel):
@@ -34,6 +46,7 @@ class PoolFacts(StrictModel):
     fingerprint: str
     fields: dict[str, Any]  # core.schema.FieldMap
     rows: int
+    files: list[FileFacts] = Field(default_factory=list)  # empty: a hub data set, or not recorded
 
 
 class ModelFacts(StrictModel):
@@ -157,7 +170,14 @@ def build_manifest(
     return Manifest(
         tool=ToolFacts(version=__version__, commit=current_commit()),
         targets=list(targets),
-        pool=PoolFacts(name=pool.name, source=pool.source, fingerprint=pool.fingerprint, fields=fields, rows=len(pool)),
+        pool=PoolFacts(
+            name=pool.name,
+            source=pool.source,
+            fingerprint=pool.fingerprint,
+            fields=fields,
+            rows=len(pool),
+            files=[FileFacts(**asdict(file)) for file in pool.files],
+        ),
         model=ModelFacts(**model, weights=describe_weights(model["name"])) if model is not None else None,
         encoder=encoder,
         recipe=recipe,
@@ -217,6 +237,7 @@ def verify_rows(pool: Pool, manifest: Manifest) -> tuple[IntArray, IntArray]:
     made_from = manifest.pool
     if pool.fingerprint != made_from.fingerprint:
         fate = mismatch or f"It holds all {len(all_rows):,} selected rows unchanged; other rows differ."
+        fate = describe_files(pool, made_from) + fate
         raise ReplayError(
             f"This is not the pool that the rows were selected from: '{made_from.name}' had fingerprint "
             f"{made_from.fingerprint} ({made_from.rows:,} rows), '{pool.name}' has {pool.fingerprint} "
@@ -225,6 +246,14 @@ def verify_rows(pool: Pool, manifest: Manifest) -> tuple[IntArray, IntArray]:
     if mismatch:
         raise ReplayError(f"The pool '{pool.name}' does not hold the manifest's rows. {mismatch}")
     return np.sort(found_rows), found_rows[len(manifest.rows) :]
+
+
+def describe_files(pool: Pool, then: PoolFacts) -> str:
+    """Return a sentence on the files that have changed; "" if there was one file, or none has its name."""
+    files = [PoolFile(**file.model_dump()) for file in then.files]
+    shared = {file.name for file in files} & {file.name for file in pool.files}
+    changes = describe_changes(files, pool.files) if len(files) > 1 and shared else ""
+    return f"Of its files, {changes}. " if changes else ""
 
 
 def _find_rows(pool: Pool, rows: Sequence[RowKey]) -> IntArray:
@@ -242,8 +271,7 @@ def _describe_mismatch(pool: Pool, rows: Sequence[RowKey], places: IntArray) -> 
     hashes = pool.rows["hash"].take(pa.array(places)).to_pylist()
     for place, row, found_hash in zip(places, rows, hashes, strict=True):
         if row.hash != found_hash:
-            line = pool.rows["line"][int(place)].as_py()
-            return f"Row '{row.id}' (line {line}) has changed since it was selected."
+            return f"Row '{row.id}' ({row_place(pool, int(place))}) has changed since it was selected."
     return ""
 
 

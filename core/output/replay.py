@@ -13,7 +13,7 @@ from core.measurement.run_data import load_measured
 from core.measurement.runs import Run
 from core.output.curate import collect_targets, find_held_out_rows, write_rows
 from core.output.destinations import check_destinations, list_inputs, plan_destinations, read_record, stage_files
-from core.output.manifest import Manifest, TargetFacts, read_manifest, verify_rows
+from core.output.manifest import Manifest, TargetFacts, describe_files, read_manifest, verify_rows
 from core.output.writer import ExportResult
 from core.progress import Reporter
 from core.schema import IntArray, Measured, Order, Pool
@@ -61,7 +61,8 @@ def replay_manifest(
     if pool.fingerprint != manifest.pool.fingerprint:  # before any slow work
         raise ReplayError(
             f"{pool.source} is not the pool of this manifest: its fingerprint is {pool.fingerprint}, "
-            f"in the manifest {manifest.pool.fingerprint}. Give the right one with --pool."
+            f"in the manifest {manifest.pool.fingerprint}. {describe_files(pool, manifest.pool)}"
+            "Give the right one with --pool."
         )
     run = measure_methods(recipe, pool, workspace, report, servers=allow_servers)[0]
     find_recipe_duplicates(recipe, pool, workspace, report)

@@ -1,6 +1,7 @@
 """Pools: from a source of rows to the stored pool that all work starts from.
 
     pools             open, list, read and search pools in the workspace
+    source_files      name the files that a pool was read from, and what has changed in them
     importer          write a source's rows into the files of a pool
     schema_detection  find the schema of a pool and map its fields
     row_view          read prompt, response and turns from an original row

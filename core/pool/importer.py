@@ -3,7 +3,7 @@
     rows.arrow       content of each row (core.pool.validation.ROW_SCHEMA), written block by block
     ids.arrow        id and duplicate_of, which depend on all rows
     set_aside.arrow  unusable rows, with the reason
-    pool.json        fingerprint, mapping, notices, counts
+    pool.json        fingerprint, mapping, notices, counts, files
 
 rows.arrow and ids.arrow have batches of the same sizes, so that they can be read side by side.
 """
@@ -11,7 +11,7 @@ rows.arrow and ids.arrow have batches of the same sizes, so that they can be rea
 import gc
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,13 @@ import pyarrow as pa
 
 from core.errors import PoolError
 from core.pool.fingerprint import assign_ids, find_duplicates
-from core.pool.readers.records import Block, Source, UnreadableRow, peek_objects
+from core.pool.readers.records import Source, describe_no_objects, peek_objects
+from core.pool.readers.shards import describe_place
 from core.pool.schema_detection import check_fields, check_fields_exist, detect_schema
 from core.pool.validation import ROW_SCHEMA, SET_ASIDE_SCHEMA, RowValidator
 from core.schema import FieldMap, Progress
 
+FILE_FIELD = pa.field("file", pa.string())  # of a skipped row, where the source has several files
 ID_SCHEMA = pa.schema([("id", pa.string()), ("duplicate_of", pa.int64())])
 
 
@@ -32,27 +34,30 @@ def import_pool(source: Source, fields: FieldMap | None, folder: Path, on_progre
     """Read a source into `folder` and return the content of pool.json. Raise PoolError if no row is usable."""
     first, sample = peek_objects(source)
     if not sample:
-        raise PoolError(f"{source.name}: {_no_objects(first)}.")
+        raise PoolError(f"{source.name}: {describe_no_objects(first)}.")
     fields = fields or _detect(source, sample)
-    try:
-        check_fields(fields, sample)
-    except PoolError as error:
-        raise PoolError(f"{source.name}: {error}") from error
+    _check_first_rows(source, fields, sample)
+    names = [file.name for file in source.files]
     validator = RowValidator(fields)
     sizes = []
+    counts = [FileCounts() for _ in names or [source.name]]
+    aside_schema = SET_ASIDE_SCHEMA.append(FILE_FIELD) if names else SET_ASIDE_SCHEMA
     with (
         _writer(folder / "rows.arrow", ROW_SCHEMA) as rows,
-        _writer(folder / "set_aside.arrow", SET_ASIDE_SCHEMA) as aside,
+        _writer(folder / "set_aside.arrow", aside_schema) as aside,
         _without_cycle_search(),
     ):
-        for records, done in chain(first, source.blocks):
-            usable, unusable = validator.read_block(records)
+        for block in chain(first, source.blocks):
+            file = names[block.file] if names else ""
+            usable, unusable = validator.read_block(block.records, file)
             if usable.num_rows:
                 rows.write_batch(usable)
                 sizes.append(usable.num_rows)
             if unusable.num_rows:
-                aside.write_batch(unusable)
-            on_progress(done, source.total)
+                column = [pa.repeat(file, unusable.num_rows)] if names else []
+                aside.write_batch(pa.RecordBatch.from_arrays([*unusable.columns, *column], schema=aside_schema))
+            counts[block.file].add(usable.num_rows, unusable.num_rows)
+            on_progress(block.done, source.total)
     _check(source.name, validator)
     keys = validator.keys()
     ids, notice = assign_ids(keys["own"], keys["hash"], fields.id)
@@ -64,18 +69,35 @@ def import_pool(source: Source, fields: FieldMap | None, folder: Path, on_progre
         "found": list(validator.field_names),
         "rows": keys.num_rows,
         "set_aside": validator.set_aside,
+        "files": [asdict(count) for count in counts],
         "notices": [*source.notices, *([notice] if notice else []), *validator.notices()],
     }
 
 
-def _no_objects(blocks: Sequence[Block]) -> str:
-    """Return why the first blocks of a source hold no object."""
-    records = [raw for block, _ in blocks for _, raw in block]
-    if not records:
-        return "it holds no rows"
-    if isinstance(records[0], UnreadableRow):
-        return f"its first row cannot be read ({records[0].reason})"
-    return f"none of its first {len(records):,} lines or elements is a JSON object"
+@dataclass
+class FileCounts:
+    """The rows of one file."""
+
+    rows: int = 0  # usable
+    skipped: int = 0
+
+    def add(self, rows: int, skipped: int) -> None:
+        """Count the rows of a further block."""
+        self.rows += rows
+        self.skipped += skipped
+
+
+def _check_first_rows(source: Source, fields: FieldMap, sample: Sequence[dict[str, Any]]) -> None:
+    """Raise PoolError if the mapping cannot apply to the source, or to one of its files."""
+    try:
+        check_fields(fields, sample)
+    except PoolError as error:
+        raise PoolError(f"{source.name}: {error}") from error
+    for file in source.files:
+        try:
+            check_fields(fields, [file.merged])
+        except PoolError as error:
+            raise PoolError(f"{file.shown}: {error} {describe_place(source.name, len(source.files))}") from error
 
 
 def _detect(source: Source, sample: Sequence[dict[str, Any]]) -> FieldMap:

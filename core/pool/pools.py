@@ -6,6 +6,7 @@ The key changes with the source's path, size and modification time, and with the
 
 import shutil
 import tempfile
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -23,11 +24,13 @@ from core.errors import DamagedFile, PoolError
 from core.pool.fingerprint import FINGERPRINT_FORMAT
 from core.pool.importer import import_pool
 from core.pool.nested_fields import iter_fields
+from core.pool.readers.file_list import folder_of, is_pattern
 from core.pool.readers.limits import max_row_bytes
-from core.pool.readers.sources import identify, open_source
+from core.pool.readers.sources import find_files, identify, open_source
 from core.pool.schema_detection import mapped_fields
+from core.pool.source_files import describe_changes, describe_current, record_files, stored_files
 from core.pool.validation import ROW_SCHEMA
-from core.schema import FieldMap, IntArray, Pool, Progress, Row, ignore_progress
+from core.schema import FieldMap, IntArray, Pool, Progress, Row, format_place, ignore_progress
 from core.workspace.files import (
     LOG,
     atomic_folder,
@@ -64,8 +67,10 @@ def load_pool(
     header: bool = True,
     on_progress: Progress = ignore_progress,
 ) -> Pool:
-    """Open a path, a hub id or "demo". The first call imports it; later calls open the stored pool.
+    """Open a path, a pattern of paths, a hub id or "demo". The first call imports it; later calls open the stored pool.
 
+    The data files of a folder or pattern are one pool, in natural order. Where they are not those of the last call, the
+    pool is read anew, and its first notice names what has changed.
     `fields` overrides the detected mapping. `name`, `split` and `revision` are passed to `datasets`.
     Without `header`, the first row of a CSV file is data, and its columns are called 1, 2, 3.
     `on_progress` counts bytes of a file, or rows. Raise PoolError with one sentence on what is wrong
@@ -90,6 +95,10 @@ def load_pool(
             document["path"] = identity.get("path")
             document["options"] = options
             document["source"] = source if source == DEMO or "hub" in identity else identity["path"]
+            document["files"] = record_files(find_files(location, split, name), document["files"])
+            if identify(location) != identity:
+                raise PoolError(f"{source} was changed while it was read. Open it again when nothing writes to it.")
+            document["notices"] = [*_changes(workspace, document), *document["notices"]]
             write_json(temporary / "pool.json", document)
         pool = _open(folder)
     return _opened(pool, folder, source)
@@ -103,6 +112,22 @@ def load_stored(source: str, *, workspace: Path, fields: FieldMap | None = None,
     folder = _folder(workspace, identify(source), fields, _options(**options))
     pool = _open_whole(folder)
     return None if pool is None else _opened(pool, folder, source)
+
+
+def _changes(workspace: Path, document: dict[str, Any]) -> list[str]:
+    """Return a sentence on the files that have changed since a folder or pattern was last imported."""
+    if len(document["files"]) < 2:
+        return []
+    for path in _by_last_use(workspace):
+        try:
+            earlier = read_json(path)
+        except DamagedFile:
+            continue
+        if earlier.get("files") and (earlier["path"], earlier["options"]) == (document["path"], document["options"]):
+            changes = describe_changes(stored_files(earlier), stored_files(document))
+            again = f"This is another pool; the earlier one opens by its fingerprint, {earlier['fingerprint']}."
+            return [f"Since {document['name']} was last opened, {changes}. {again}"] if changes else []
+    return []
 
 
 def _open_whole(folder: Path) -> Pool | None:
@@ -157,6 +182,7 @@ def _open(folder: Path) -> Pool:
     # The table's metadata carries the source's path and field names, and the path of the rows.
     notes = {"path": document["path"], "found": document["found"], "options": document.get("options", {})}
     notes["rows"] = str(folder / "rows.arrow")
+    notes["ends"] = np.cumsum([file["rows"] for file in document.get("files", ())]).tolist()  # of files, in rows
     columns = {c: (ids if c in ids.column_names else content)[c] for c in COLUMNS}
     return Pool(
         fingerprint=document["fingerprint"],
@@ -166,6 +192,7 @@ def _open(folder: Path) -> Pool:
         rows=pa.table(columns).replace_schema_metadata({"winnow": orjson.dumps(notes)}),
         set_aside=set_aside,
         notices=tuple(document["notices"]),
+        files=stored_files(document),
     )
 
 
@@ -208,8 +235,11 @@ def open_pool(fingerprint: str, *, workspace: Path) -> Pool:
 
 
 def open_stored(key: str, *, workspace: Path) -> Pool:
-    """Return the pool that is stored under a key of `recent_pools`."""
-    return _open(workspace / "pools" / key)
+    """Return the pool that is stored under a key of `recent_pools`, with a notice if its files have changed since."""
+    folder = workspace / "pools" / key
+    pool = _open(folder)
+    changes = describe_current(read_json(folder / "pool.json"))
+    return replace(pool, notices=(*changes, *pool.notices))
 
 
 def recent_pools(workspace: Path) -> list[dict[str, Any]]:
@@ -217,19 +247,24 @@ def recent_pools(workspace: Path) -> list[dict[str, Any]]:
 
     Each: key, name, source, fingerprint, rows, set_aside, schema, opened (ISO time, UTC).
     """
-    files = [(path.stat().st_mtime, path) for path in (workspace / "pools").glob("*/pool.json")]
-    entries = (_entry(path, opened) for opened, path in sorted(files, reverse=True))
+    entries = (_entry(path) for path in _by_last_use(workspace))
     return [entry for entry in entries if entry is not None]
 
 
-def _entry(path: Path, opened: float) -> dict[str, Any] | None:
+def _by_last_use(workspace: Path) -> list[Path]:
+    """Return the pool.json of every stored pool, last opened first."""
+    files = [(path.stat().st_mtime, path) for path in (workspace / "pools").glob("*/pool.json")]
+    return [path for _, path in sorted(files, reverse=True)]
+
+
+def _entry(path: Path) -> dict[str, Any] | None:
     try:
         document = read_json(path)
     except DamagedFile as error:
         log_once(str(error))
         return None
     facts = {k: document[k] for k in ("name", "source", "fingerprint", "rows", "set_aside")}
-    time = datetime.fromtimestamp(opened, UTC).isoformat(timespec="seconds")
+    time = datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat(timespec="seconds")
     return {"key": path.parent.name, **facts, "schema": document["fields"]["schema"], "opened": time}
 
 
@@ -248,7 +283,17 @@ def _row(pool: Pool, cells: dict[str, pa.ChunkedArray], index: int) -> Row:
     conversation = orjson.loads(turns) if turns else [{"role": "user", "content": values["prompt"]}]
     if not turns and values["response"] is not None:
         conversation.append({"role": "assistant", "content": values["response"]})
-    return Row(index=index, turns=tuple(conversation), **values)
+    return Row(index=index, turns=tuple(conversation), file=row_file(pool, index), **values)
+
+
+def row_file(pool: Pool, index: int) -> str:
+    """Return the name of the file that a row is from, in a pool of several files; "" otherwise."""
+    return pool.files[bisect_right(_notes(pool)["ends"], index)].name if len(pool.files) > 1 else ""
+
+
+def row_place(pool: Pool, index: int) -> str:
+    """Return where a row is in the source: "line 3", or "part-2.jsonl, line 3"."""
+    return format_place(row_file(pool, index), pool.rows["line"][index].as_py())
 
 
 def iter_originals(pool: Pool, stop: int | None = None) -> Iterator[dict[str, Any]]:
@@ -291,9 +336,17 @@ def _iter_batches(path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch
 
 
 def source_file(pool: Pool) -> Path | None:
-    """Return the file or folder that a pool was imported from; None for a hub data set."""
+    """Return the file, folder or pattern that a pool was imported from; None for a hub data set."""
     path = _notes(pool).get("path")
     return Path(path) if path else None
+
+
+def source_files(pool: Pool) -> list[Path]:
+    """Return the file or folder that a pool was imported from, or the files of its pattern; [] for a hub data set."""
+    source = source_file(pool)
+    if source is None:
+        return []
+    return [folder_of(source) / file.name for file in pool.files] if is_pattern(str(source)) else [source]
 
 
 def answer_key_file(pool: Pool) -> Path | None:

@@ -21,7 +21,7 @@ from core.pool.readers.records import Record
 from core.pool.row_block import RowBlock
 from core.pool.row_view import REMARKS, RowReader, RowView
 from core.pool.schema_detection import RIVAL_RESPONSES, late_fields, mapped_fields
-from core.schema import FieldMap
+from core.schema import FieldMap, format_place
 
 ROWS_AT_ONCE = 128  # read by one step after the other, so that what one of them touched is still in the cache
 MAX_REASONS = 1000  # counted apart; a reason may name its row, so their number has no bound
@@ -55,12 +55,17 @@ class RowValidator:
         self._seed = secrets.randbits(64)  # so that no pool can be made whose texts collide
         self._keys: list[pa.RecordBatch] = []
         self._reasons: Counter[str] = Counter()  # of skipped rows; the first MAX_REASONS
-        self._first_aside = 0  # line
+        self._file = ""
+        self._first_aside = ""  # place
         self.set_aside = 0  # rows
-        self._garbled: list[int] = []  # lines
+        self._garbled, self._first_garbled = 0, ""  # rows, and the place of the first
 
-    def read_block(self, records: list[Record]) -> tuple[pa.RecordBatch, pa.RecordBatch]:
-        """Return the usable rows of a block (schema ROW_SCHEMA) and the skipped ones (schema SET_ASIDE_SCHEMA)."""
+    def read_block(self, records: list[Record], file: str = "") -> tuple[pa.RecordBatch, pa.RecordBatch]:
+        """Return the usable rows of a block (schema ROW_SCHEMA) and the skipped ones (schema SET_ASIDE_SCHEMA).
+
+        `file`: the name of their file, where the source has several.
+        """
+        self._file = file
         columns: dict[str, list[Any]] = {name: [] for name in _READ_SCHEMA.names}
         aside: list[tuple[int, str, str]] = []
         for start in range(0, len(records), ROWS_AT_ONCE):
@@ -78,7 +83,10 @@ class RowValidator:
         digests = block.read(content_digest, b"")
         texts = ["\0".join((prompt, response or "", turns or "")) for prompt, response, turns in views]
         garbled = [n for n, text in enumerate(texts) if not text.isascii() and _MOJIBAKE.search(text)]
-        self._garbled += [block.lines[n] for n in garbled if n not in block.reasons]
+        garbled = [n for n in garbled if n not in block.reasons]
+        if garbled:
+            self._first_garbled = self._first_garbled or format_place(self._file, block.lines[garbled[0]])
+            self._garbled += len(garbled)
         self.reader.remarks["nan"] += len(block.changed - block.reasons.keys())
         prompts, responses, turns = zip(*views, strict=True)
         return {
@@ -105,7 +113,8 @@ class RowValidator:
         return _select(arrays, ROW_SCHEMA)
 
     def _count_aside(self, aside: list[tuple[int, str, str]]) -> None:
-        self._first_aside = self._first_aside or (aside[0][0] if aside else 0)
+        if aside:
+            self._first_aside = self._first_aside or format_place(self._file, aside[0][0])
         self.set_aside += len(aside)
         self._reasons.update(
             reason for _, reason, _ in aside if reason in self._reasons or len(self._reasons) < MAX_REASONS
@@ -136,8 +145,8 @@ class RowValidator:
         sentences = [remark.format(n=_count(counts[key])) for key, remark in REMARKS.items() if counts[key]]
         if self._garbled:
             sentences.append(
-                f"Possibly wrongly decoded text (such as Ã© for é) in {_count(len(self._garbled))}, first in line "
-                f"{self._garbled[0]:,}. It is loaded unchanged."
+                f"Possibly wrongly decoded text (such as Ã© for é) in {_count(self._garbled)}, first in "
+                f"{self._first_garbled}. It is loaded unchanged."
             )
         late = late_fields(self.fields, list(self.field_names))
         if late:
@@ -153,7 +162,7 @@ class RowValidator:
         [(reason, count)] = self._reasons.most_common(1)
         return (
             f"none of the {self.set_aside:,} rows can be used with {', '.join(sorted(mapped_fields(self.fields)))} "
-            f"as mapped ({reason}: {count:,}; line {self._first_aside:,} is the first). Change the mapping on the "
+            f"as mapped ({reason}: {count:,}; {self._first_aside} is the first). Change the mapping on the "
             "Pool page."
         )
 

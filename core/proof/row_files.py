@@ -64,8 +64,8 @@ def _read(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         TemporaryDirectory() as cache,
         open_source(str(path), name=None, split=None, revision=None, cache=Path(cache)) as source,
     ):
-        for records, _ in source.blocks:
-            for line, raw in records:
+        for block in source.blocks:
+            for line, raw in block.records:
                 try:
                     yield line, read_object(raw)
                 except UnusableRow as reason:

@@ -53,12 +53,12 @@ class PairSource:
     def read(self, on_progress: Progress) -> Iterator[tuple[int, list[Pair], str | None]]:
         """Yield line, usable pairs and sub-task of each row that has usable pairs."""
         reader = PairReader(self.shape)
-        for records, done in chain(self._first, self._source.blocks):
-            for line, raw in records:
+        for block in chain(self._first, self._source.blocks):
+            for line, raw in block.records:
                 row, pairs = self._row(reader, line, raw)
                 if pairs:
                     yield line, pairs, self._label(row)
-            on_progress(done, self._source.total)
+            on_progress(block.done, self._source.total)
         try:
             reader.check()
         except PoolError as error:

@@ -1,6 +1,8 @@
-"""Readers: from a file, folder or hub id to the JSON texts of its rows.
+"""Readers: from a file, folder, pattern or hub id to the JSON texts of its rows.
 
     sources     recognize what a source is and open its rows
+    file_list   the data files that a folder or a pattern names
+    shards      several files read as one source
     bytestream  read plain and gzip files in blocks, with lookahead
     limits      bounds of a row and of what a file unpacks to
     lines       lines of any length in bounded memory

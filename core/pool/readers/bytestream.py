@@ -19,10 +19,10 @@ BLOCK = 1 << 20
 class ByteStream:
     """Reader of a plain or gzip file in blocks, for use in a `with` block; `head` looks ahead."""
 
-    def __init__(self, path: Path, room: int | None = None) -> None:
-        """Open the file. `room`: free bytes where its rows are stored; None = not bounded."""
+    def __init__(self, path: Path, room: int | None = None, name: str = "") -> None:
+        """Open the file. `room`: free bytes where its rows are stored, None = not bounded; `name`: what errors name."""
         self.path = path
-        self.name = path.name
+        self.name = name or path.name
         self.line = 0  # blank lines dropped by `skip_blank`
         self._ahead, self._at = b"", 0  # bytes read ahead, and how many of them are consumed
         with ExitStack() as opened:  # closes the file if its first bytes cannot be read

@@ -16,7 +16,7 @@ from core.errors import PoolError
 from core.pool.readers.bytestream import ByteStream
 from core.pool.readers.limits import max_row_bytes
 from core.pool.readers.lines import SHOWN, LongRow, iter_lines
-from core.pool.readers.records import BLOCK_ROWS, Blocks, Record, Source, UnreadableRow
+from core.pool.readers.records import BLOCK_ROWS, Block, Blocks, Record, Source, UnreadableRow
 from core.schema import FieldMap
 
 SEPARATORS = ",;\t"
@@ -168,10 +168,10 @@ class _Table:
                 row = cells if isinstance(cells, UnreadableRow) else self._row(cells)
                 records.append((lines.number - lines.inner, row))
             if len(records) >= BLOCK_ROWS:
-                yield records, self.stream.done()
+                yield Block(records, self.stream.done())
                 records = []
         self._report()
-        yield records, self.stream.total
+        yield Block(records, self.stream.total)
 
     def _read(self) -> Iterator[list[str] | UnreadableRow]:
         """Yield the cells of each record, or the reason why it has none. `lines` has the facts about it meanwhile."""

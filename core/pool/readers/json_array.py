@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from core.errors import PoolError
 from core.pool.readers.bytestream import ByteStream
 from core.pool.readers.lines import LongRow, RowCollector
-from core.pool.readers.records import BLOCK_BYTES, Blocks, Record, UnreadableRow
+from core.pool.readers.records import BLOCK_BYTES, Block, Blocks, Record, UnreadableRow
 from core.schema import BoolArray, IntArray
 
 SPACE = b" \t\r\n"
@@ -38,13 +38,13 @@ def read_array(stream: ByteStream) -> Blocks:
             elements.check_end(text[start:])
             break
         elements.add(text[start:])
-        yield elements.take(), stream.done()
+        yield Block(elements.take(), stream.done())
         block = stream.read(BLOCK_BYTES)
     else:
         elements.fail("the array is not closed")
     while block := stream.read(BLOCK_BYTES):
         elements.check_end(block)
-    yield elements.take(), stream.total
+    yield Block(elements.take(), stream.total)
 
 
 class _Cutter:

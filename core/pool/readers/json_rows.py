@@ -9,7 +9,7 @@ from core.errors import PoolError
 from core.pool.readers.bytestream import BLOCK, ByteStream
 from core.pool.readers.limits import format_megabytes, max_row_bytes
 from core.pool.readers.lines import LongRow, iter_lines
-from core.pool.readers.records import BLOCK_BYTES, Blocks, Record, Source, list_blocks, read_object
+from core.pool.readers.records import BLOCK_BYTES, Block, Blocks, Record, Source, list_blocks, read_object
 from core.pool.schema_detection import detect_schema
 from core.pool.turns import UnusableRow
 
@@ -94,9 +94,9 @@ def _only_object(stream: ByteStream, limit: int) -> dict[str, Any]:
 def _lines(stream: ByteStream) -> Blocks:
     number = stream.line
     for lines in iter_lines(stream, BLOCK_BYTES):
-        yield list(_number(lines, number)), stream.done()
+        yield Block(list(_number(lines, number)), stream.done())
         number += len(lines)
-    yield [], stream.total
+    yield Block([], stream.total)
 
 
 def _number(lines: list[bytes | LongRow], before: int) -> Iterator[Record]:

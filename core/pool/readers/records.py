@@ -1,7 +1,7 @@
 """The output of every source reader: the JSON text of rows, a block at a time."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
@@ -26,9 +26,28 @@ class UnreadableRow(NamedTuple):
     text: str
 
 
-Record = tuple[int, bytes | UnreadableRow]  # line or element number, 1-based; JSON text
-Block = tuple[list[Record], int]  # rows, and how much of the source's total has been read
+Record = tuple[int, bytes | UnreadableRow]  # line or element number in its file, 1-based; JSON text
+
+
+class Block(NamedTuple):
+    """Some rows of one file, in order."""
+
+    records: list[Record]
+    done: int  # how much of the source's total has been read
+    file: int = 0  # place of the file among those of the source
+
+
 Blocks = Iterator[Block]
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One of several files of a source, by its first rows."""
+
+    name: str  # relative to the folder of all
+    shown: str  # as errors name it
+    sample: Sequence[dict[str, Any]]  # objects, for the detection of one schema over all files
+    merged: Mapping[str, Any]  # one object with every field of the first rows
 
 
 @dataclass(frozen=True)
@@ -41,6 +60,7 @@ class Source:
     notices: list[str] = field(default_factory=list)  # complete after the last block
     fields: FieldMap | None = None  # the mapping of fields without names
     unknown: str = ""  # what to say if no schema is detected; "" = the general message
+    files: Sequence[SourceFile] = ()  # where there are several
 
 
 def from_json(text: bytes) -> tuple[Any, bool]:
@@ -75,18 +95,31 @@ def read_object(raw: bytes | UnreadableRow) -> dict[str, Any]:
 def peek_objects(source: Source) -> tuple[list[Block], list[dict[str, Any]]]:
     """Read blocks up to the first that holds an object; return them and the objects at its beginning.
 
+    Of several files, which were peeked at when they were opened: no blocks, and objects of each file.
     No objects: there are none in the first MAX_PEEKED_BYTES.
     """
+    if source.files:
+        return [], [row for file in source.files for row in file.sample]
     blocks: list[Block] = []
     size = 0
     for block in source.blocks:
         blocks.append(block)
-        if sample := list(islice(_objects(block[0]), SAMPLE_ROWS)):
+        if sample := list(islice(_objects(block.records), SAMPLE_ROWS)):
             return blocks, sample
-        size += sum(RECORD_BYTES + len(raw.text if isinstance(raw, UnreadableRow) else raw) for _, raw in block[0])
+        size += sum(RECORD_BYTES + len(raw.text if isinstance(raw, UnreadableRow) else raw) for _, raw in block.records)
         if size > MAX_PEEKED_BYTES:
             break
     return blocks, []
+
+
+def describe_no_objects(blocks: Sequence[Block]) -> str:
+    """Return why the first blocks of a source hold no object."""
+    records = [raw for block in blocks for _, raw in block.records]
+    if not records:
+        return "it holds no rows"
+    if isinstance(records[0], UnreadableRow):
+        return f"its first row cannot be read ({records[0].reason})"
+    return f"none of its first {len(records):,} lines or elements is a JSON object"
 
 
 def _objects(records: list[Record]) -> Iterator[dict[str, Any]]:
@@ -107,4 +140,4 @@ def list_blocks(rows: list[Any]) -> Blocks:
     """Yield the rows of a list in memory, in blocks."""
     for start in range(0, len(rows), BLOCK_ROWS):
         part = rows[start : start + BLOCK_ROWS]
-        yield [(n, to_json(row)) for n, row in enumerate(part, start + 1)], start + len(part)
+        yield Block([(n, to_json(row)) for n, row in enumerate(part, start + 1)], start + len(part))

@@ -1,4 +1,4 @@
-"""Sources of rows: a file, a folder that `datasets` wrote, or a hub id.
+"""Sources of rows: a file, the data files of a folder or pattern, a folder that `datasets` wrote, or a hub id.
 
 The format of a file is recognized by its content, not its name: JSON Lines, a JSON array, one object with the
 rows under a key, Parquet, each plain or gzipped. Only CSV needs its file ending.
@@ -7,9 +7,9 @@ rows under a key, Parquet, each plain or gzipped. Only CSV needs its file ending
 import codecs
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from itertools import islice
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,15 @@ import pyarrow as pa
 from core.errors import PoolError
 from core.pool.readers.bytestream import ByteStream
 from core.pool.readers.csv_rows import read_csv
+from core.pool.readers.file_list import FileChoice, FileList, is_pattern, list_files, select_files, walk_files
 from core.pool.readers.json_array import read_array
 from core.pool.readers.json_rows import has_object_line, is_array, no_split_error, read_lines_or_object
 from core.pool.readers.records import Source
-from core.pool.readers.tables import open_folder, open_hub, read_parquet
+from core.pool.readers.shards import join_files
+from core.pool.readers.tables import open_folder, open_hub, read_card, read_parquet
 
 FILE_ENDINGS = (".jsonl", ".json", ".ndjson", ".csv", ".tsv", ".parquet", ".gz", ".arrow", ".txt", ".zip")
 UNSUPPORTED_ARCHIVES = {b"PK\x03\x04": "zip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2", b"\xfd7zXZ": "xz"}
-MAX_FILES = 10_000  # in a folder; more is a home folder, not a dataset
 MAX_SOURCE_CHARS = 200  # of the name of a missing source, in the error message
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
@@ -33,28 +34,54 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 def identify(source: str) -> dict[str, Any]:
     """Return a value that changes when the source does. Raise PoolError if there is no such source.
 
-    For files and folders: resolved path, size and modification time. A hub id is its own identity.
+    For files and folders: resolved path, and size and modification time of each file that may be read. A hub id is its
+    own identity.
     """
     path = local_path(source)
     if path is None:
         return {"hub": source}
     try:
-        files = list(islice((p for p in path.rglob("*") if p.is_file()), MAX_FILES + 1)) if path.is_dir() else [path]
-        stamps = sorted((str(p.relative_to(path)), p.stat().st_size, p.stat().st_mtime_ns) for p in files)
+        if path.is_file():
+            return {"path": str(path.resolve()), "files": _stamps(path, ["."])}
+        files = list_files(source)
+        if files is None:
+            return {"path": str(path.resolve()), "files": _stamps(path, walk_files(source, path))}
+        root = files.root.resolve()
+        return {"path": str(root / path.relative_to(files.root)), "data_files": _stamps(root, files.names)}
     except OSError as error:
-        raise PoolError(f"{source}: cannot be read ({error.strerror}).") from error
-    if len(files) > MAX_FILES:
-        raise PoolError(f"{source} contains over {MAX_FILES:,} files. Give the folder of one dataset.")
-    return {"path": str(path.resolve()), "files": stamps}
+        where = error.filename if isinstance(error.filename, str) else source
+        raise PoolError(f"{where}: cannot be read ({error.strerror}).") from error
+
+
+def _stamps(root: Path, names: Iterable[str]) -> list[tuple[str, int, int]]:
+    """Return name, size and modification time of each file."""
+    stats = {name: (root / name).stat() for name in names}
+    return sorted((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats.items())
+
+
+def find_files(source: str, split: str | None = None, name: str | None = None) -> FileList | None:
+    """Return the files that a pool is read from, in order; None for a hub id and a folder that `datasets` reads."""
+    path = local_path(source)
+    if path is not None and path.is_file():
+        return FileList(path.name, path.parent, (path.name,))
+    choice = None if path is None else _choose_files(source, split, name)
+    return choice and choice.files
+
+
+def _choose_files(source: str, split: str | None, name: str | None) -> FileChoice | None:
+    """Return the data files that a folder or pattern names; None if `datasets` reads the folder."""
+    files = list_files(source)
+    configured = None if files is None or is_pattern(source) else read_card(files, name)
+    return None if files is None or configured == {} else select_files(files, split, configured)
 
 
 def local_path(source: str) -> Path | None:
-    """Return the file or folder named by `source`; None for a hub id. Raise PoolError if it is neither."""
+    """Return the file, folder or pattern named by `source`; None for a hub id. Raise PoolError if it is neither."""
     if not source.strip():
         raise PoolError("No pool is given. Give a path, or a hub id of the form owner/name.")
     try:
         path = Path(source).expanduser()
-        if path.is_file() or path.is_dir():
+        if path.is_file() or path.is_dir() or is_pattern(source):
             return path
     except (OSError, RuntimeError):  # a name too long for a path; the home of an unknown user
         pass
@@ -73,21 +100,38 @@ def open_source(
     `cache` is a folder for files that are needed only meanwhile. `header`: whether a CSV file begins with one.
     """
     path = local_path(source)
-    if not header and (path is None or path.is_dir()):
-        raise _no_csv_error(source)
-    if path is not None and (revision is not None or (name is not None and path.is_file())):
+    if path is not None and (revision is not None or (name is not None and not path.is_dir())):
         raise PoolError(f"{source} is not a hub dataset, so it has no revision or configuration. Remove these options.")
+    choice = None if path is None or path.is_file() else _choose_files(source, split, name)
+    if not header and choice is None and (path is None or path.is_dir()):
+        raise _no_csv_error(source)
     with _reading_errors(source):
         if path is None:
             yield open_hub(source, name=name, split=split, revision=revision)
+        elif choice is not None:
+            open_file = partial(_open_listed, choice.files, split=choice.split, cache=cache, header=header)
+            yield join_files(choice.files, open_file, choice.notices)
         elif path.is_dir():
             yield open_folder(path, name=name, split=split, cache=cache)
         else:
-            with ByteStream(path, shutil.disk_usage(cache.parent).free) as stream:
-                rows = read_file(stream, cache, split=split, header=header)
-                if not header and not rows.fields:
-                    raise _no_csv_error(source)
+            with _open_file(path, path.name, split=split, cache=cache, header=header) as rows:
                 yield rows
+
+
+@contextmanager
+def _open_listed(files: FileList, number: int, **options: Any) -> Iterator[Source]:
+    """Open one of several files."""
+    with _reading_errors(files.shown(number)), _open_file(files.paths[number], files.shown(number), **options) as rows:
+        yield rows
+
+
+@contextmanager
+def _open_file(path: Path, shown: str, *, split: str | None, cache: Path, header: bool) -> Iterator[Source]:
+    with ByteStream(path, shutil.disk_usage(cache.parent).free, shown) as stream:
+        rows = read_file(stream, cache, split=split, header=header)
+        if not header and not rows.fields:
+            raise _no_csv_error(shown)
+        yield rows
 
 
 @contextmanager

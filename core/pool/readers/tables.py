@@ -1,5 +1,7 @@
 """Rows from tables: Parquet and other Arrow tables, and `datasets` from folders and the hub."""
 
+import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -10,11 +12,12 @@ import pyarrow.parquet as pq
 
 from core.errors import PoolError
 from core.pool.readers.bytestream import ByteStream
-from core.pool.readers.records import BLOCK_ROWS, Blocks, Record, Source, UnreadableRow, to_json
+from core.pool.readers.file_list import SAVED, FileList, select_split
+from core.pool.readers.records import BLOCK_ROWS, Block, Blocks, Record, Source, UnreadableRow, to_json
 
 DAMAGED = (ValueError, LookupError, TypeError, AttributeError, RuntimeError)  # what `datasets` raises of odd folders
 BATCH_BYTES = 32 << 20  # of a table read at a time
-SAVED = ("state.json", "dataset_dict.json")  # files that `save_to_disk` writes
+_CONFIGS = re.compile(rb"\A---\s*\n(.*\n)?configs:", re.DOTALL)  # in the front matter of a card
 
 
 def read_parquet(stream: ByteStream, cache: Path) -> Source:
@@ -59,7 +62,7 @@ def table_blocks(name: str, tables: Iterable[pa.Table], schema: pa.Schema) -> Bl
         for table in tables:
             records: list[Record] = list(enumerate(_json_rows(table), done + 1))
             done += len(records)
-            yield records, done
+            yield Block(records, done)
     except (pa.ArrowException, OSError) as error:
         raise PoolError(f"{name} is damaged after row {done:,} ({error}).") from error
 
@@ -83,7 +86,7 @@ def _holds_bytes(kind: pa.DataType) -> bool:
 
 
 def open_folder(path: Path, *, name: str | None, split: str | None, cache: Path) -> Source:
-    """Open a `save_to_disk` folder, or a folder of data files that form one dataset."""
+    """Open a `save_to_disk` folder, or another folder that only `datasets` reads."""
     import datasets  # imported here: it takes most of a second and is seldom needed
 
     if any((path / file).exists() for file in SAVED):
@@ -92,6 +95,24 @@ def open_folder(path: Path, *, name: str | None, split: str | None, cache: Path)
         datasets.disable_progress_bars()
         data = _load(str(path), lambda: datasets.load_dataset(str(path), name=name, cache_dir=str(cache)))
     return _source(path.name, data, split)
+
+
+def read_card(files: FileList, name: str | None) -> dict[str, list[str]] | None:
+    """Return those of the files that a configuration of a folder's card, README.md, names, by split.
+
+    None if the card names no configurations, and none is asked for.
+    """
+    card = files.root / "README.md"
+    if name is None and not (card.is_file() and _CONFIGS.match(card.read_bytes())):
+        return None
+    import datasets  # see open_folder
+
+    builder = _load(files.name, lambda: datasets.load_dataset_builder(str(files.root.resolve()), name=name))
+    listed: dict[str, list[str]] = {}
+    for split, paths in (builder.config.data_files or {}).items():
+        names = {os.path.relpath(path, files.root.resolve()) for path in paths}
+        listed[str(split)] = [name for name in files.names if name in names]
+    return {split: names for split, names in listed.items() if names}
 
 
 def open_hub(source: str, *, name: str | None, split: str | None, revision: str | None) -> Source:
@@ -121,7 +142,7 @@ def _source(name: str, data: Any, split: str | None) -> Source:
     """Return the rows of one split of a `datasets` object."""
     notices = []
     if isinstance(data, dict):
-        selected = _select_split(name, list(data), split)
+        selected = select_split(name, list(data), split)
         if split is None and len(data) > 1:
             notices.append(f"The split is '{selected}'. The dataset has {', '.join(data)}.")
         data = data[selected]
@@ -129,12 +150,3 @@ def _source(name: str, data: Any, split: str | None) -> Source:
         raise PoolError(f"{name} has one split ({data.split or 'without a name'}), not '{split}'.")
     tables = data.with_format("arrow").iter(batch_size=BLOCK_ROWS)
     return Source(name, table_blocks(name, tables, data.features.arrow_schema), len(data), notices)
-
-
-def _select_split(name: str, splits: list[str], split: str | None) -> str:
-    if split in splits:
-        return str(split)
-    if split is None and (len(splits) == 1 or "train" in splits):
-        return "train" if "train" in splits else splits[0]
-    problem = f"has no split '{split}'" if split else "has several splits"
-    raise PoolError(f"{name} {problem}. Choose one of {', '.join(splits)}.")

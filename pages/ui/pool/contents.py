@@ -15,6 +15,7 @@ from core.errors import WinnowError
 from core.measurement.runs import list_runs
 from core.pool import pools
 from core.pool.schema_detection import SCHEMAS
+from core.pool.validation import SET_ASIDE_SCHEMA
 from core.schema import FieldMap, IntArray, Pool, Row
 from core.workspace.files import atomic_path
 from core.workspace.folder import content_key
@@ -63,7 +64,8 @@ def headline(pool: Pool) -> None:
             help="Lines that cannot be used. They are listed below with the reason.",
         )
     schema, source = escape_markdown(pool.fields.schema), escape_markdown(pool.source)
-    st.caption(f"{schema} schema · fingerprint {pool.fingerprint[:12]} · {source}")
+    files = f" · {len(pool.files):,} files" if len(pool.files) > 1 else ""
+    st.caption(f"{schema} schema · fingerprint {pool.fingerprint[:12]} · {source}{files}")
     for notice in pool.notices:
         st.caption(f":material/info: {escape_markdown(notice)}")
 
@@ -122,10 +124,12 @@ def problems(pool: Pool) -> None:
         with opened:
             st.dataframe(
                 pool.set_aside.slice(0, PAGE).to_pandas(),
+                column_order=["file", *SET_ASIDE_SCHEMA.names],
                 hide_index=True,
                 key="set.aside.table",
                 alt="Skipped rows, with the reason",
                 column_config={
+                    "file": st.column_config.TextColumn("file", width="small"),
                     "line": st.column_config.NumberColumn("line", format="%d", width="small"),
                     "reason": st.column_config.TextColumn("reason", width="medium"),
                     "text": st.column_config.TextColumn("beginning", width="large"),
@@ -257,6 +261,7 @@ def _pick_row(rows: Sequence[Row], key: str) -> int:
     text, number = st.column_config.TextColumn, st.column_config.NumberColumn
     table = [
         {
+            "file": row.file,
             "line": row.line,
             "task": row.task,
             "prompt": row.prompt[:CELL_LENGTH],
@@ -271,8 +276,9 @@ def _pick_row(rows: Sequence[Row], key: str) -> int:
         height=HEIGHT,
         key=key,
         row_height=34,
-        column_order=["line", *(["task"] if any(row.task for row in rows) else []), "prompt", "response", "characters"],
+        column_order=[name for name in table[0] if name not in ("file", "task") or any(one[name] for one in table)],
         column_config={
+            "file": text(width=90),
             "line": number(format="%d", width=50),
             "task": text(width=105),
             "prompt": text(width=180),

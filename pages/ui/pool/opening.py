@@ -104,7 +104,8 @@ def _options() -> tuple[dict[str, bool], dict[str, str]]:
         typed = {name: st.text_input(f"{label} (hub)", key=f"open.{name}") for name, label in HUB_OPTIONS.items()}
         folders = ", ".join(escape_markdown(root) for root in roots.allowed_folders())
         st.caption(
-            "Winnow reads JSONL, JSON arrays, CSV and Parquet, also as .gz, and folders written by save_to_disk. "
+            "Winnow reads JSONL, JSON arrays, CSV and Parquet, also as .gz, and folders written by save_to_disk. The "
+            "files of a folder, or of a pattern such as data/\\*.parquet, are one pool. "
             f"Paths must be in: {folders}"
         )
     return header, {name: value.strip() for name, value in typed.items() if value.strip()}

@@ -11,6 +11,7 @@ from core.columns import (
     near_duplicate_column,
 )
 from core.pool.near_duplicates import cache_stamp, duplicate_column, load_near_duplicates
+from core.pool.pools import row_place
 from core.schema import IntArray, Pool
 from core.workspace.jobs import get_job
 from pages.ui.data import cached
@@ -33,15 +34,14 @@ def _load_columns(fingerprint: str, stamp: int, root: str) -> dict[str, IntArray
 
 def duplicate_marks(pool: Pool, index: int) -> list[str]:
     """Return in words which row a row repeats, exactly or nearly; empty if it repeats none."""
-    lines = pool.rows["line"]
     exact = pool.rows[EXACT_DUPLICATES][index].as_py()
     if exact is not None:
-        return [f"duplicate of line {lines[exact].as_py():,}"]
+        return [f"duplicate of {row_place(pool, exact)}"]
     near = near_duplicate_columns(pool)
     if not near:
         return []
     repeats = int(near[duplicate_column(near)][index])
-    return [] if repeats < 0 else [f"near-duplicate of line {lines[repeats].as_py():,}"]
+    return [] if repeats < 0 else [f"near-duplicate of {row_place(pool, repeats)}"]
 
 
 def count_words(pool: Pool) -> str | None:

@@ -19,7 +19,7 @@ from core.selection.selection import Selection
 from core.workspace.parts import Parts
 from pages.ui.data import cached
 from pages.ui.shell import show, state
-from pages.ui.words import format_rows
+from pages.ui.words import escape_markdown, format_rows
 
 EMBEDDINGS = {"response_embedding": "Responses", "prompt_embedding": "Prompts"}
 HEIGHT = 300  # pixels of each of the two rows
@@ -94,12 +94,16 @@ def _describe_nearest(pool: Pool, row: Row, similarity: FloatArray, selection: S
 
 
 def _draw_pair(row: Row, other: Row) -> None:
-    for place, (name, one) in zip(st.columns(2), (("This row", row), (f"Line {other.line:,}", other)), strict=True):
+    for place, (name, one) in zip(st.columns(2), (("This row", row), (_title(other), other)), strict=True):
         with place, st.container(height=HEIGHT, border=True):
             with st.container(horizontal=True, vertical_alignment="center"):
-                st.badge(name, color="gray")
+                st.badge(escape_markdown(name), color="gray")
                 st.text(one.id)
             show.turns(one)
+
+
+def _title(row: Row) -> str:
+    return row.place if row.file else row.place.capitalize()
 
 
 def compare_texts(row: Row, other: Row) -> str:
@@ -143,6 +147,7 @@ def _draw_duplicates(pool: Pool, row: Row, duplicates: IntArray, kind: str, sele
     st.markdown(f"**{format_rows(len(duplicates))} are {kind}** of each other; {n:,} of them {are} selected.")
     shown = read_rows(pool, duplicates[:MAX_LISTED].tolist())
     table = {
+        **({"File": [one.file for one in shown]} if row.file else {}),
         "Line": [one.line for one in shown],
         "Id": [one.id for one in shown],
         "State": ["selected" if c else "unselected" for c in selected[:MAX_LISTED]],

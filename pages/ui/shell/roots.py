@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from core.errors import PoolError
+from core.pool.readers import file_list
 from pages.ui.shell import visitors
 from pages.ui.shell.access import is_shared, is_this_computer
 from pages.ui.words import shorten
@@ -35,16 +36,32 @@ def allowed_folders() -> tuple[Path, ...]:
 
 
 def check_source(text: str) -> str:
-    """Return the typed source if it may be opened: "demo", a hub id, or a path inside the allowed folders.
+    """Return the typed source if it may be opened: "demo", a hub id, or a path or pattern inside the allowed folders.
 
-    Raises PoolError. A path is resolved first, symlinks included, so none can lead out of the folders.
+    Raises PoolError. A path is resolved first, symlinks included, and so is every file that a folder or pattern names:
+    none can lead out of the folders.
     """
     typed = text.strip().strip("\"'")
     if not typed or "\0" in typed:
         raise PoolError("Type a path or a hub id.")
     if typed == "demo" or is_hub_id(typed):
         return typed
-    return str(check_path(typed))
+    source = _check_pattern(typed) if file_list.is_pattern(typed) else check_path(typed)
+    if not source.is_file():
+        files = file_list.list_files(str(source))
+        for file in files.paths if files else ():
+            check_path(str(file))
+    return str(source)
+
+
+def _check_pattern(typed: str) -> Path:
+    """Return a pattern whose folder, the part before its first wildcard, is inside the allowed folders."""
+    pattern = Path(typed).expanduser()
+    folder = file_list.folder_of(pattern)
+    within = pattern.relative_to(folder)
+    if ".." in within.parts:
+        raise PoolError(f"{shorten(typed)} has '..' after a wildcard. Write the pattern without it.")
+    return check_path(str(folder)) / within
 
 
 def is_hub_id(typed: str) -> bool:

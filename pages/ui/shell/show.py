@@ -95,7 +95,7 @@ def _say_shortened(content: str) -> None:
 def row(opened: Row, *, task: str | None = None, marks: Sequence[str] = ()) -> None:
     """Show a row with all its turns. `marks` are shown as badges; `task` replaces the pool's own label."""
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
-        st.badge(f"line {opened.line:,}", color="gray")
+        st.badge(escape_markdown(opened.place), color="gray")
         st.badge(escape_markdown(task or opened.task or "no task"), color="gray")
         for mark in marks:
             st.badge(escape_markdown(mark), color="blue")

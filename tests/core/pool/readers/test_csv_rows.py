@@ -25,7 +25,7 @@ def read_all(path):
     """Return usable records, those set aside, and sentences about the whole file."""
     with ByteStream(path) as stream:
         source = read_csv(stream)
-        records = [raw for block, _ in source.blocks for _, raw in block]
+        records = [raw for block in source.blocks for _, raw in block.records]
     usable = [raw for raw in records if not isinstance(raw, UnreadableRow)]
     return usable, [raw for raw in records if isinstance(raw, UnreadableRow)], source.notices
 

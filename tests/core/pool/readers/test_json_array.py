@@ -18,7 +18,7 @@ def read_elements(path, data, monkeypatch, size):
     monkeypatch.setattr(json_array, "BLOCK_BYTES", size)
     path.write_bytes(data)
     with ByteStream(path) as stream:
-        return [raw for records, _ in read_array(stream) for _, raw in records]
+        return [raw for block in read_array(stream) for _, raw in block.records]
 
 
 def random_value(rng, depth=0):
@@ -77,7 +77,7 @@ def test_an_element_over_the_limit_is_set_aside_and_never_held(tmp_path, monkeyp
     (tmp_path / "p.json").write_bytes(data)
     tracemalloc.start()
     with ByteStream(tmp_path / "p.json") as stream:
-        records = [record for block, _ in read_array(stream) for record in block]
+        records = [record for block in read_array(stream) for record in block.records]
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert [number for number, _ in records] == [1, 2, 3, 4]
