@@ -37,6 +37,7 @@ from core.schema import Columns, IntArray, Measured, Method, Pool
 from core.selection.filter_syntax import parse_filter
 from core.selection.recipe import PoolPart, Recipe, make_selection, parse_recipe, score_columns
 from core.selection.selection import Selection
+from core.workers.launch import share_measuring
 from core.workspace.folder import Workspace
 
 if TYPE_CHECKING:
@@ -224,6 +225,7 @@ def measure(
     reading: Mapping[str, Any] | None = None,
     seed: int = 0,
     also: str | Iterable[str] | Mapping[str, Mapping[str, Any]] = (),
+    workers: int | str = "local",
     report: Report = "bar",
     **parameters: Any,
 ) -> MethodRun:
@@ -235,6 +237,7 @@ def measure(
                 revision
     also        other methods to measure for in the same pass, or a mapping of their parameters; "all" = every one.
                 `find_run` returns their runs
+    workers     "local": one for each GPU, or this process; or a number of processes
     report      "bar" draws a progress bar, None nothing
 
     Parameters that are not given have the values suggested for the embedded model, or the method's defaults.
@@ -249,6 +252,7 @@ def measure(
     recipe = _method_recipe(pool, method, model, reading, seed, parameters)
     with _reporting(report) as reporter:
         others = _other_methods(also, str(model))
+        share_measuring(str(workers), recipe, pool, pool.workspace, reporter, others)
         run = recipe_inputs.measure_methods(recipe, pool, pool.workspace, reporter, others)[0]
     return MethodRun(pool, recipe, run)
 

@@ -17,6 +17,9 @@ class Reporter(Protocol):
     def advance(self, rows: int, work: int) -> None:
         """Report how much of this stage is done (totals, not increments)."""
 
+    def part(self, number: int, of: int, rows: int) -> None:
+        """Report that a stored part of this stage begins, by its number from 0."""
+
     def waiting(self, why: str) -> None:
         """Report that the work is blocked until another worker has finished."""
 
@@ -31,6 +34,9 @@ class SilentReporter:
         """Ignore it."""
 
     def advance(self, rows: int, work: int) -> None:
+        """Ignore it."""
+
+    def part(self, number: int, of: int, rows: int) -> None:
         """Ignore it."""
 
     def waiting(self, why: str) -> None:

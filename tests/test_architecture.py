@@ -27,11 +27,12 @@ CORE = {
     "pool": ("demo",),
     "models": ("demo", "algorithms"),
     "measurement": ("models", "pool", "selection"),
+    "workers": ("measurement",),
     "analysis": ("measurement",),
     "proof": ("measurement",),
     "output": ("proof",),
-    "api": ("analysis", "output"),
-    "cli": ("analysis", "output"),
+    "api": ("analysis", "output", "workers"),
+    "cli": ("analysis", "output", "workers"),
 }
 UI_LEAVES = {"words", "theme", "glossary"}
 UI = {

@@ -38,6 +38,9 @@ from core.proof.plan import RANDOM, Training, Work
 from core.schema import Method, Pool
 from core.selection.filter_syntax import parse_filter
 from core.selection.recipe import MAX_SEED, Recipe, load_recipe, parse_recipe
+from core.workers.launch import share_measuring, share_work
+from core.workers.places import CPU, LOCAL
+from core.workers.task import finding_duplicates, measuring
 from core.workspace.files import disk_errors
 from core.workspace.folder import Workspace
 from core.workspace.jobs import JobReporter
@@ -92,6 +95,22 @@ OutOpt = Annotated[
 AlsoOpt = Annotated[
     list[str] | None,
     Option("--also", help="Another method to measure in the same run; repeatable; `all` for every method."),
+]
+WorkersOpt = Annotated[
+    str,
+    Option(
+        "--workers",
+        metavar="local|N",
+        help="Who does the work: local is one worker for each GPU, or this process; N are processes on this machine.",
+    ),
+]
+ShardOpt = Annotated[
+    str | None,
+    Option(
+        "--shard",
+        metavar="INDEX/COUNT",
+        help="Be one of several processes on one workspace, counted from 0; they may start and end at any time.",
+    ),
 ]
 FilterOpt = Annotated[
     list[str] | None,
@@ -304,6 +323,8 @@ def inspect(session: _Session, *, task: TaskOpt = None) -> Facts:
 def duplicates(
     session: _Session,
     *,
+    workers: WorkersOpt = LOCAL,
+    shard: ShardOpt = None,
     threshold: Annotated[
         float,
         Option("--threshold", help="Minimum similarity of near-duplicates: share of word pairs in common, 0.3 to 1."),
@@ -311,15 +332,25 @@ def duplicates(
 ) -> Facts:
     """Find near-duplicates, for filters. Runs no model; the result is stored."""
     opened = recipe_inputs.open_source(session.shared, session.workspace, session.report)
-    return commands.duplicates_facts(opened, session.workspace, threshold, session.report)
+    task, report = finding_duplicates(opened, session.workspace, threshold), session.report
+    if shard is None:
+        share_work(task, workers, CPU, report, lambda: False)
+        return commands.duplicates_facts(opened, session.workspace, threshold, report)
+    with commands.as_shard(shard, workers, task, report) as (own, recorder):
+        return commands.duplicates_facts(opened, session.workspace, threshold, recorder, own)
 
 
 @_recipe_command
-def measure(session: _Session, *, also: AlsoOpt = None) -> Facts:
+def measure(session: _Session, *, also: AlsoOpt = None, workers: WorkersOpt = LOCAL, shard: ShardOpt = None) -> Facts:
     """Measure every row with a model: the slow part. To resume it, run the same command again."""
     recipe, pool = session.build_recipe(also=also or ())
     others = [other for other in session.build_others(also) if other.name != recipe.method.name]
-    runs = recipe_inputs.measure_methods(recipe, pool, session.workspace, session.report, others)
+    workspace, report = session.workspace, session.report
+    if shard is None:
+        share_measuring(workers, recipe, pool, workspace, report, others)
+        return reports.runs_facts(recipe_inputs.measure_methods(recipe, pool, workspace, report, others), others)
+    with commands.as_shard(shard, workers, measuring(recipe, pool, workspace, others), report) as (own, recorder):
+        runs = recipe_inputs.measure_methods(recipe, pool, workspace, recorder, others, shard=own)
     return reports.runs_facts(runs, others)
 
 

@@ -3,7 +3,8 @@
 Facts are plain data: a table on the terminal, JSON for programs, the result of a job for the app.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,11 @@ from core.pool.near_duplicates import find_near_duplicates
 from core.progress import Reporter
 from core.schema import Method, Pool
 from core.selection.recipe import Recipe, make_selection, parse_recipe
+from core.workers.places import LOCAL
+from core.workers.records import recording
+from core.workers.task import Task
 from core.workspace.folder import Workspace
+from core.workspace.shards import ALONE, Shard, read_shard
 
 
 def estimate_cost(recipe: Recipe, pool: Pool, workspace: Workspace, report: Reporter, also: Sequence[Method]) -> Facts:
@@ -93,9 +98,21 @@ def find_rows(pool: Pool, ids: Sequence[str], numbers: Sequence[int]) -> list[in
     return list(dict.fromkeys(places))
 
 
-def duplicates_facts(pool: Pool, workspace: Workspace, threshold: float, report: Reporter) -> Facts:
+@contextmanager
+def as_shard(shard: str, workers: str, task: Task, report: Reporter) -> Iterator[tuple[Shard, Reporter]]:
+    """Yield the shard that `--shard` names, and a reporter that lets others see what it does."""
+    if workers != LOCAL:
+        raise RecipeError(f"--workers {workers}: leave it out. With --shard, each process is one worker.")
+    own = read_shard(shard)
+    with recording(Workspace(task.workspace), task.key, own, report) as recorder:
+        yield own, recorder
+
+
+def duplicates_facts(
+    pool: Pool, workspace: Workspace, threshold: float, report: Reporter, shard: Shard = ALONE
+) -> Facts:
     """Count rows that nearly repeat an earlier one; measured now, or before."""
-    repeats = find_near_duplicates(pool, workspace, threshold, report)
+    repeats = find_near_duplicates(pool, workspace, threshold, report, shard)
     sizes = np.bincount(repeats[repeats >= 0]) + 1
     return {
         "pool": pool.name,

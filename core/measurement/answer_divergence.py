@@ -257,12 +257,16 @@ def _compute_grams(stages: PoolStages, method: AnswerDivergence, answers: Parts)
     about, load = _find_embedder(stages, method)
     spec = {"kind": "geometry", "centres": True, "answers": answers.folder.name} | about
     work = np.ones(len(stages.pool), np.int64)
-    with stages.timed("geometry"), stages.open(spec, answers.plan) as parts:
-        for part, rows in stages.missing([parts], "Embedding the answers", work):
-            embed = embed or load()
-            vectors = embed(prompts(stages.pool, rows), answers.read(part, ["answers"])["answers"].to_pylist())
-            gram, centre = gram_matrices(vectors).reshape(len(rows), -1), answer_centres(vectors).astype(np.float16)
-            parts.write(part, pa.table({"gram": as_column(gram), CENTRE: as_column(centre)}))
+
+    def embed_part(part: int, rows: IntArray) -> None:
+        nonlocal embed
+        embed = embed or load()
+        vectors = embed(prompts(stages.pool, rows), answers.read(part, ["answers"])["answers"].to_pylist())
+        gram, centre = gram_matrices(vectors).reshape(len(rows), -1), answer_centres(vectors).astype(np.float16)
+        parts.write(part, pa.table({"gram": as_column(gram), CENTRE: as_column(centre)}))
+
+    with stages.timed("geometry"), stages.open(spec, answers.plan, together=True) as parts:
+        stages.compute_missing([parts], "Embedding the answers", work, embed_part)
     return parts
 
 

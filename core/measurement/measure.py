@@ -28,6 +28,7 @@ from core.progress import Reporter
 from core.schema import Columns, Method, ModelRef, Pool, Reading
 from core.workspace.files import log_once, remove_stored
 from core.workspace.folder import Workspace
+from core.workspace.shards import ALONE, Shard
 
 NEARLY_CONSTANT = 0.95  # share of the measured rows with one value from which a column hardly ranks them
 
@@ -48,9 +49,11 @@ def measure_all(
     seed: int = 0,
     report: Reporter,
     servers: Collection[str] | None = None,
+    shard: Shard = ALONE,
 ) -> list[Run]:
     """Return a run for each method; new measurements share one pass of the base model.
 
+    shard    which of several processes this is that measure the same at the same time
     servers  for methods from a file: host or host:port of servers that may be sent prompts, besides those on this
              computer; RecipeError for any other, before it is asked. None: the user gave the addresses
     """
@@ -68,14 +71,14 @@ def measure_all(
         measurement_of(method.name).check(method, pool)
     counted = None if any(map(uses_model, to_measure)) else _find_counts(pool, reading, workspace)
     common = activation_options(to_measure)
-    stages = PoolStages(pool, reading, ref, workspace, report, activations=common, counted=counted)
+    stages = PoolStages(pool, reading, ref, workspace, report, activations=common, counted=counted, shard=shard)
 
     def stages_for(method: Method) -> PoolStages:
         """Return the common stages, or new ones for a method with other activation options than the common pass."""
         own = activation_options([method])
         if own in (None, common):
             return stages
-        return PoolStages(pool, reading, ref, workspace, report, activations=own)
+        return PoolStages(pool, reading, ref, workspace, report, activations=own, shard=shard)
 
     runs: dict[Method, Run] = {}
     for method, run in stored.items():
@@ -141,7 +144,7 @@ def _measure_one(stages: PoolStages, method: Method, seed: int, began: float) ->
     pool, workspace = stages.pool, stages.workspace
     key = run_key(pool, method, stages.reading, stages.ref, seed)
     stages.seconds.clear()
-    with stages.locked(f"run-{key}"):
+    with stages.locked(f"run-{key}", together=True):
         run = _find_whole_run(pool, method, stages.reading, workspace, seed)
         if run is not None:
             return run
@@ -151,24 +154,22 @@ def _measure_one(stages: PoolStages, method: Method, seed: int, began: float) ->
         summary = result.summary | {"warnings": warnings_for(columns, measurement, result)}
         other = monotonic() - began - sum(stages.seconds.values())
         summary["seconds"] = stages.seconds | {OTHER: max(0.0, other)}
-        return save_run(
-            workspace,
-            Run(
-                id=key,
-                pool_id=pool.fingerprint,
-                method=describe_method(method),
-                reading=asdict(stages.reading),
-                model={"name": stages.ref.name, "revision": stages.ref.revision},
-                encoder=stages.encoder_digest,
-                seed=seed,
-                columns=tuple(columns),
-                folder=workspace.folder("runs", key),
-                summary=summary | ({"given": given} if given else {}),
-                tasks=result.tasks,
-                kept=result.kept,
-            ),
-            columns,
+        run = Run(
+            id=key,
+            pool_id=pool.fingerprint,
+            method=describe_method(method),
+            reading=asdict(stages.reading),
+            model={"name": stages.ref.name, "revision": stages.ref.revision},
+            encoder=stages.encoder_digest,
+            seed=seed,
+            columns=tuple(columns),
+            folder=workspace.folder("runs", key),
+            summary=summary | ({"given": given} if given else {}),
+            tasks=result.tasks,
+            kept=result.kept,
         )
+        with workspace.hold(f"plan-{key}"):  # the first of several shards saves it
+            return _find_whole_run(pool, method, stages.reading, workspace, seed) or save_run(workspace, run, columns)
 
 
 def _run(stages: PoolStages, method: Method, measurement: Measurement[Any], seed: int) -> tuple[dict[str, Any], Result]:

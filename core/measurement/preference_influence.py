@@ -38,7 +38,7 @@ from core.measurement.warm_up import TRAINING_COST, train_stored
 from core.methods.entropy_shift import calibration_rows
 from core.methods.preference_influence import PreferenceInfluence, parse_targets
 from core.pool.preference.target_sets import DEMO
-from core.schema import Columns, Pool
+from core.schema import Columns, IntArray, Pool
 from core.workspace.files import read_json, remove_damaged, write_json
 from core.workspace.parts import Parts, plan_by_work
 from core.workspace.stages import as_column
@@ -217,8 +217,8 @@ def _at_checkpoint(
     unique = {pairs.targets.fingerprint: pairs for pairs in sets.values()}  # two names may refer to the same pairs
     title = f"Row gradients after epoch {checkpoint.epoch} of {of}"
     with ExitStack() as locks, stages.timed("influence"):
-        # every worker takes locks in the same order
-        stores = {p: locks.enter_context(stages.open(about | {"pairs": p}, plan)) for p in sorted(unique)}
+        opened = {p: stages.open(about | {"pairs": p}, plan, together=True) for p in sorted(unique)}
+        stores = {p: locks.enter_context(parts) for p, parts in opened.items()}  # every worker in the same order
         for group in _group_by_plan({p: store for p, store in stores.items() if store.missing()}):
             some = {p: unique[p] for p in group}
             _score(stages, method, checkpoint, some, {p: stores[p] for p in group}, title)
@@ -244,11 +244,15 @@ def _score(
 ) -> None:
     """Score the rows of all parts that are missing in any of the stores."""
     score: Callable[[Sides], dict[str, pa.Table]] | None = None
-    for part, rows in stages.missing(list(stores.values()), title, stages.lengths):
+
+    def score_part(part: int, rows: IntArray) -> None:
+        nonlocal score
         score = score or _load_scorer(stages.model(checkpoint.state), method, checkpoint, sets)
         for name, table in score(stages.tokens.batch(rows)).items():
-            if not stores[name].path(part).exists():
+            if not stores[name].has(part):
                 stores[name].write(part, table)
+
+    stages.compute_missing(list(stores.values()), title, stages.lengths, score_part)
 
 
 def _load_scorer(

@@ -15,6 +15,7 @@ from core.progress import Reporter, percent_callback
 from core.schema import FieldMap, Method, Pool
 from core.selection.recipe import Recipe, named_near_duplicates, parse_pool_part
 from core.workspace.folder import Workspace
+from core.workspace.shards import ALONE, Shard
 
 FINGERPRINT = re.compile(r"[0-9a-f]{32}")
 
@@ -65,16 +66,20 @@ def measure_methods(
     also: Sequence[Method] = (),
     *,
     servers: Collection[str] | None = None,
+    shard: Shard = ALONE,
 ) -> list[Run]:
     """Measure what the recipe's method and the `also` methods need, or reuse stored runs; one each, its own first.
 
-    `servers` are those that a recipe from a file may send prompts to, as for `core.measurement.measure.measure_all`.
+    `servers` are those that a recipe from a file may send prompts to, and `shard` which of several processes this is,
+    as for `core.measurement.measure.measure_all`.
     """
     from core.measurement.measure import measure_all  # imports the hub's client, which other commands do not need
 
     method, reading = recipe.method.build(), recipe.reading.reading()
     others = [other for other in also if other.name != method.name]
-    return measure_all(pool, [method, *others], reading, workspace, seed=recipe.seed, report=report, servers=servers)
+    return measure_all(
+        pool, [method, *others], reading, workspace, seed=recipe.seed, report=report, servers=servers, shard=shard
+    )
 
 
 def find_recipe_duplicates(recipe: Recipe, pool: Pool, workspace: Workspace, report: Reporter) -> None:

@@ -7,9 +7,10 @@
 Torch is imported only where a model runs, so that stored stages can be read without it.
 """
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,7 +19,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from core.columns import SHARED_SIGNALS
+from core.errors import RecipeError
 from core.measurement.activation_files import (
+    ABOUT,
     COLUMN,
     NEURONS,
     gather_activations,
@@ -30,6 +33,7 @@ from core.progress import Reporter
 from core.schema import Columns, IntArray, ModelRef, Pool, Reading
 from core.workspace.folder import Workspace, content_key
 from core.workspace.parts import Parts, plan_blocks, plan_by_work
+from core.workspace.shards import ALONE, Shard
 from core.workspace.stages import Stages, as_column
 
 if TYPE_CHECKING:
@@ -90,8 +94,9 @@ class PoolStages(Stages):
         *,
         activations: ActivationOptions | None = None,
         counted: Run | None = None,
+        shard: Shard = ALONE,
     ) -> None:
-        super().__init__(workspace, report)
+        super().__init__(workspace, report, shard)
         self.pool, self.reading, self.ref = pool, reading, ref
         self.activations, self.counted = activations, counted
 
@@ -144,7 +149,10 @@ class PoolStages(Stages):
 
         with self.timed("loading"):
             model = load_model(self.ref, dtype=self.dtype, device=self.device, state=state)
-        return replace(model, memory=planned_memory(self.opened[0], model.device)) if self.opened else model
+        if not self.opened:
+            return model
+        with self.workspace.hold(f"plan-{self.opened[0].name}"):
+            return replace(model, memory=planned_memory(self.opened[0], model.device))
 
     # Tokens
 
@@ -186,9 +194,9 @@ class PoolStages(Stages):
 
     @cached_property
     def part_tokens(self) -> int:
-        """Tokens per part: some seconds of work."""
+        """Tokens per part: some seconds of work. A stage that has begun keeps its parts."""
         flops = FLOPS["cuda" if self.device.startswith("cuda") else "cpu"]
-        return max(1024, int(flops * PART_SECONDS / (2 * self.parameters)))
+        return max(1024, int(flops * _part_seconds() / (2 * self.parameters)))
 
     def model_spec(self, kind: str) -> dict[str, Any]:
         """Return the spec that all stages running the model have in common."""
@@ -217,20 +225,21 @@ class PoolStages(Stages):
         or their plans differ, each has its own pass.
         """
         plan = plan_by_work(self.lengths, self.part_tokens)
-        with self.timed("probe"), self.open(self.model_spec("probe") | {"state": None}, plan) as base:
+        spec = self.model_spec("probe") | {"state": None}
+        with self.timed("probe"), self.open(spec, plan, together=True) as base:
             if self.activations is None:
                 self._read({"probe": base})
                 return base
-            remove_damaged_activations(self.activations_folder)
-            with self.open(self._activations_spec, base.plan) as active:
-                if has_activations(self.activations_folder):
-                    self._read({"probe": base})
-                    return base
+            with self.workspace.hold(f"plan-{self.activations_folder.name}"):
+                remove_damaged_activations(self.activations_folder)
+            with self.open(self._activations_spec, base.plan, gathered=ABOUT, together=True) as active:
                 together = len(base.plan) == len(active.plan) and all(map(np.array_equal, base.plan, active.plan))
                 both = {"probe": base, ACTIVATIONS: active}
                 for stores in [both] if together else [{kind: store} for kind, store in both.items()]:
                     self._read(stores)
-                gather_activations(active, len(self.pool))
+                with self.workspace.hold(f"plan-{active.folder.name}"):
+                    if not has_activations(active.folder):
+                        gather_activations(active, len(self.pool))
             return base
 
     @property
@@ -250,24 +259,29 @@ class PoolStages(Stages):
 
         stores = {kind: store for kind, store in stores.items() if store.missing()} or stores
         title = f"Measuring with the base model: {', '.join(PASS_GIVES[kind] for kind in stores)}"
-        forward: ForwardPass | None = None
-        for part, rows in self.missing(list(stores.values()), title, self.lengths):
-            if forward is None:
-                model = self.model()
-                options = self.activations if ACTIVATIONS in stores else None
-                observer = ActivationObserver(model, **asdict(options)) if options else None
-                forward = ForwardPass(model, observers=[observer] if observer else [])
+
+        @cache
+        def load() -> tuple[ForwardPass, ActivationObserver | None]:
+            model = self.model()
+            options = self.activations if ACTIVATIONS in stores else None
+            observer = ActivationObserver(model, **asdict(options)) if options else None
+            return ForwardPass(model, observers=[observer] if observer else []), observer
+
+        def read(part: int, rows: IntArray) -> None:
+            forward, observer = load()
             batch = self.tokens.batch(rows)
             out = forward(batch)
             if "probe" in stores:
-                self._embed_prompts(model, rows, batch["spans"], out)
+                self._embed_prompts(forward.model, rows, batch["spans"], out)
             tables = {"probe": _pass_table(out, EMBEDDINGS)}
             if observer:
                 active = pa.table({COLUMN: as_column(out[COLUMN])})
                 tables[ACTIVATIONS] = active.replace_schema_metadata({NEURONS: str(observer.neurons)})
             for kind, store in stores.items():
-                if not store.path(part).exists():
+                if not store.has(part):
                     store.write(part, tables[kind])
+
+        self.compute_missing(list(stores.values()), title, self.lengths, read)
 
     def _embed_prompts(self, model: "Model", rows: IntArray, spans: Sequence[Any], out: dict[str, Any]) -> None:
         """Embed prompts by themselves that were read in another form: cut, or without earlier answers."""
@@ -294,6 +308,14 @@ class PoolStages(Stages):
         plan = [rows[places] for places in plan_by_work(self.lengths[rows], self.part_tokens)]
         parts = self.fill(spec, plan, title, load, self.lengths)
         return {name: parts.column(name, len(self.pool)) for name in SHARED_SIGNALS["base"]}
+
+
+def _part_seconds() -> float:
+    setting = os.environ.get("WINNOW_PART_SECONDS", "")
+    try:
+        return float(setting or PART_SECONDS)
+    except ValueError:
+        raise RecipeError(f"WINNOW_PART_SECONDS is {setting!r}. Set it to a number of seconds.") from None
 
 
 def _pass_table(out: Mapping[str, Any], embeddings: tuple[str, ...] = ()) -> pa.Table:

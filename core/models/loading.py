@@ -215,6 +215,11 @@ def download_model(ref: ModelRef, hub_id: str, excludes: list[str]) -> Path:
     return Path(downloaded)
 
 
+def count_cards() -> int:
+    """Return how many GPUs this process may use."""
+    return torch.cuda.device_count()
+
+
 def check_device(device: str) -> str:
     """Return the device, for "auto" the one that `pick_device` returns; ModelError if it cannot be used."""
     device = pick_device() if device == "auto" else device

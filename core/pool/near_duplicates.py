@@ -21,34 +21,40 @@ from core.schema import IntArray, Pool
 from core.workspace.files import is_whole, reading, remove_damaged, write_array
 from core.workspace.folder import Workspace, content_key
 from core.workspace.parts import plan_blocks
+from core.workspace.shards import ALONE, Shard
 from core.workspace.stages import Stages, as_column
 
 PART_ROWS = 8192
+WAITING = "Waiting for another job that finds the same near-duplicates."
 
 
-def find_near_duplicates(pool: Pool, workspace: Workspace, similarity: float, report: Reporter) -> IntArray:
+def find_near_duplicates(
+    pool: Pool, workspace: Workspace, similarity: float, report: Reporter, shard: Shard = ALONE
+) -> IntArray:
     """Return the first row of the group that each row repeats (N,), -1 for none. Compute it unless it is stored."""
     n = len(pool)
-    stages = Stages(workspace, report)
+    stages = Stages(workspace, report, shard)
     file_name = f"{near_duplicate_column(similarity).removeprefix(NEAR_DUPLICATES_PREFIX)}.npy"
     spec, plan = _spec(pool.fingerprint), plan_blocks(n, PART_ROWS)
     file = stages.folder(spec) / file_name
     if is_whole(file):
         return _load(file)
-    with stages.open(
-        spec, plan, mapped=True, waiting="Waiting for another job that finds the same near-duplicates."
-    ) as parts:
-        remove_damaged([file])
-        if not file.exists():
-            for part, rows in stages.missing([parts], "Hashing rows for near-duplicates", np.ones(n, np.int64)):
-                block = next(iter_text(pool, int(rows[0]), int(rows[-1]) + 1, size=len(rows)))
-                texts = list(map(_full_text, *block.values()))
-                parts.write(part, pa.table({"signature": as_column(minhash.compute_signatures(texts))}))
-            report.stage("Comparing candidate near-duplicates", rows=0, work=100)
-            first = minhash.group_near_duplicates(
-                parts.column("signature", n), lambda row: _text(pool, row), similarity, percent_callback(report)
-            )
-            write_array(file, np.where(first == np.arange(n), -1, first))
+
+    def hash_part(part: int, rows: IntArray) -> None:
+        block = next(iter_text(pool, int(rows[0]), int(rows[-1]) + 1, size=len(rows)))
+        texts = list(map(_full_text, *block.values()))
+        parts.write(part, pa.table({"signature": as_column(minhash.compute_signatures(texts))}))
+
+    with stages.open(spec, plan, mapped=True, together=True, waiting=WAITING) as parts:
+        stages.compute_missing([parts], "Hashing rows for near-duplicates", np.ones(n, np.int64), hash_part)
+        with stages.locked(f"groups-{parts.folder.name}", WAITING):
+            remove_damaged([file])
+            if not file.exists():
+                report.stage("Comparing candidate near-duplicates", rows=0, work=100)
+                first = minhash.group_near_duplicates(
+                    parts.column("signature", n), lambda row: _text(pool, row), similarity, percent_callback(report)
+                )
+                write_array(file, np.where(first == np.arange(n), -1, first))
     return _load(file)
 
 

@@ -1,5 +1,6 @@
 """The workspace folder: its layout, the content keys that name things in it, and locks."""
 
+import fcntl
 import hashlib
 import json
 import time
@@ -58,11 +59,16 @@ class Workspace:
             mark.touch()
 
     @contextmanager
-    def hold(self, key: str, waiting: Any = None) -> Iterator[None]:
+    def hold(self, key: str, waiting: Any = None, *, shared: bool = False) -> Iterator[None]:
         """Hold the lock of `key`; if another worker has it, call `waiting()` once and wait.
 
-        All work that is stored begins with it, so a workspace that cannot be written is refused before the work.
+        Any number of workers hold it `shared`, while none holds it alone. All work that is stored begins with a lock,
+        so a workspace that cannot be written is refused before the work.
         """
+        if shared:
+            with self._hold_shared(self.root / "locks" / f"{key}.lock", waiting):
+                yield
+            return
         lock = self.lock(key)
         with disk_errors(self.root / "locks"):
             try:
@@ -75,3 +81,16 @@ class Workspace:
             yield
         finally:
             lock.release()
+
+    @contextmanager
+    def _hold_shared(self, path: Path, waiting: Any) -> Iterator[None]:
+        with disk_errors(path.parent):
+            file = path.open("a+")
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if waiting is not None:
+                    waiting()
+                fcntl.flock(file, fcntl.LOCK_SH)
+            yield

@@ -287,6 +287,9 @@ class JobReporter:
         if time.monotonic() - self._written >= self.INTERVAL_S:
             self._write()
 
+    def part(self, number: int, of: int, rows: int) -> None:
+        """Ignore it: parts are short."""
+
     def waiting(self, why: str) -> None:
         """Report that the job waits for another worker."""
         self._write(state="queued", message=why)

@@ -1,7 +1,7 @@
 """Tables in parts, each a file that is complete or absent, and the plans that assign rows to parts."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +40,18 @@ class Parts:
     folder: Path
     plan: tuple[IntArray, ...]
     mapped: bool = False  # True: Arrow files, memory-mapped on reading; False: compressed Parquet
+    gathered: str = ""  # a file in the folder that stands for all parts once it exists
 
     @classmethod
-    def open(cls, folder: Path, spec: Mapping[str, Any], plan: Sequence[IntArray], *, mapped: bool = False) -> "Parts":
+    def open(
+        cls,
+        folder: Path,
+        spec: Mapping[str, Any],
+        plan: Sequence[IntArray],
+        *,
+        mapped: bool = False,
+        gathered: str = "",
+    ) -> "Parts":
         """Open the table in `folder`; the first call stores `plan`, later calls use the stored plan.
 
         For workers, under a lock: damaged parts are removed. If the plan is damaged, `plan` takes its place, and parts
@@ -50,7 +59,7 @@ class Parts:
         """
         if not is_whole(folder / PLAN):
             _write_plan(folder, spec, plan)
-        parts = cls.stored(folder, mapped=mapped)
+        parts = replace(cls.stored(folder, mapped=mapped), gathered=gathered)
         remove_damaged(map(parts.path, range(len(parts.plan))))
         return parts
 
@@ -65,9 +74,13 @@ class Parts:
         """Return the file of one part."""
         return self.folder / f"part-{part:05d}.{'arrow' if self.mapped else 'parquet'}"
 
+    def has(self, part: int) -> bool:
+        """Return whether a part is stored, by itself or gathered."""
+        return self.path(part).exists() or (bool(self.gathered) and (self.folder / self.gathered).exists())
+
     def missing(self) -> list[int]:
         """Return the numbers of the parts that are not stored yet, ascending."""
-        return [k for k in range(len(self.plan)) if not self.path(k).exists()]
+        return [k for k in range(len(self.plan)) if not self.has(k)]
 
     def write(self, part: int, table: pa.Table) -> None:
         """Store one part; WorkspaceError when its number of rows is not the planned one or the disk refuses."""

@@ -3,46 +3,57 @@
 A stage is a folder in `workspace/measurements`, named by the content key of its spec. A worker locks it; a second
 worker waits, then uses the result. The plan, which assigns rows to parts, is written before the first part, so a
 stage that was killed and resumed has the same bits as one that was not.
+
+Shards of one command (core/workspace/shards.py) hold that lock together and share the parts: whoever locks a part
+computes it, and each goes on when all parts are stored. A part whose worker dies is free again.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from filelock import FileLock, Timeout
 
 from core.progress import Reporter, percent_callback
 from core.schema import IntArray, Progress
 from core.workspace.files import remove_damaged
 from core.workspace.folder import Workspace, content_key
 from core.workspace.parts import Parts
+from core.workspace.shards import ALONE, Shard
 
+POLL_S = 0.2  # between looks at parts that other shards compute
 WAITING = "Waiting for another job that measures the same."
 
 
 class Stages:
     """Run stages in one workspace and report their progress."""
 
-    def __init__(self, workspace: Workspace, report: Reporter) -> None:
-        self.workspace, self.report = workspace, report
+    def __init__(self, workspace: Workspace, report: Reporter, shard: Shard = ALONE) -> None:
+        self.workspace, self.report, self.shard = workspace, report, shard
         self.opened: list[Path] = []  # folders of the stages that are open, the outermost first
         self.seconds: dict[str, float] = {}  # kind of work -> seconds spent on it here
 
     @contextmanager
-    def locked(self, key: str, waiting: str = WAITING) -> Iterator[None]:
-        """Hold the lock on `key`; where another worker has it, report `waiting` and wait."""
+    def locked(self, key: str, waiting: str = WAITING, *, together: bool = False) -> Iterator[None]:
+        """Hold the lock on `key`; where another worker has it, report `waiting` and wait.
+
+        `together`: the shards of one command hold it at the same time.
+        """
+        shared = together and not self.shard.is_alone
         with ExitStack() as lock:
             with self.timed("queue"):
-                lock.enter_context(self.workspace.hold(key, lambda: self.report.waiting(waiting)))
+                lock.enter_context(self.workspace.hold(key, lambda: self.report.waiting(waiting), shared=shared))
             yield
 
     @contextmanager
     def on_device(self, device: str) -> Iterator[None]:
         """Hold the lock on a device: one job at a time runs a model there."""
-        with self.locked(f"device-{device.replace(':', '-')}", "Queued: another job uses this device."):
+        key = f"device-{device.replace(':', '-')}"
+        with self.locked(key, "Queued: another job uses this device.", together=True):
             yield
 
     @contextmanager
@@ -59,35 +70,81 @@ class Stages:
 
     @contextmanager
     def open(
-        self, spec: Mapping[str, Any], plan: Sequence[IntArray], *, mapped: bool = False, waiting: str = WAITING
+        self,
+        spec: Mapping[str, Any],
+        plan: Sequence[IntArray],
+        *,
+        mapped: bool = False,
+        gathered: str = "",
+        together: bool = False,
+        waiting: str = WAITING,
     ) -> Iterator[Parts]:
-        """Open the parts of one stage under its lock. A stage that has begun keeps its own plan instead of `plan`."""
+        """Open the parts of one stage under its lock. A stage that has begun keeps its own plan instead of `plan`.
+
+        `together`: shards of one command open it at the same time, to share its parts by `compute_missing`.
+        """
         folder = self.folder(spec)
-        with self.locked(f"measurement-{folder.name}", waiting):
+        with self.locked(f"measurement-{folder.name}", waiting, together=together):
+            with self.workspace.hold(f"plan-{folder.name}"):
+                parts = Parts.open(folder, spec, plan, mapped=mapped, gathered=gathered)
             self.opened.append(folder)
             try:
-                yield Parts.open(folder, spec, plan, mapped=mapped)
+                yield parts
             finally:
                 self.opened.pop()
 
-    def missing(self, stores: Sequence[Parts], title: str, work: IntArray) -> Iterator[tuple[int, IntArray]]:
-        """Yield each part that is missing in any of `stores`, with its rows; it counts as done at the next iteration.
+    def compute_missing(
+        self, stores: Sequence[Parts], title: str, work: IntArray, compute: Callable[[int, IntArray], None]
+    ) -> None:
+        """Call compute(part, rows), which stores it, for each part that is missing in any of `stores`.
 
         All stores have the same plan. `work` is (N,), the work in each row of the pool; rows in no part do not count.
+        Returns when all parts are stored, by this worker or by other shards.
         """
         plan = stores[0].plan
         every = np.concatenate([*plan, np.empty(0, np.int64)])
-        missing = sorted({part for store in stores for part in store.missing()})
+        left = self.shard.order(sorted({part for store in stores for part in store.missing()}))
         total = int(work[every].sum())
-        to_do = np.concatenate([*(plan[k] for k in missing), np.empty(0, np.int64)])
+        to_do = np.concatenate([*(plan[k] for k in left), np.empty(0, np.int64)])
         done_rows, done_work = len(every) - len(to_do), total - int(work[to_do].sum())
         self.report.stage(title, rows=len(every), work=total, done_rows=done_rows, done_work=done_work)
-        for part in missing:
-            rows = plan[part]
-            yield part, rows
-            done_rows, done_work = done_rows + len(rows), done_work + int(work[rows].sum())
-            self.report.advance(done_rows, done_work)
-            self.report.note(f"{title}: part {part + 1} of {len(plan)} is stored ({len(rows)} rows).")
+        waited = False
+        while left:
+            busy = []
+            for part in left:
+                if not self._claim(stores, part, compute):
+                    busy.append(part)
+                    continue
+                rows = plan[part]
+                done_rows, done_work = done_rows + len(rows), done_work + int(work[rows].sum())
+                self.report.advance(done_rows, done_work)
+                self.report.note(f"{title}: part {part + 1} of {len(plan)} is stored ({len(rows)} rows).")
+            if len(busy) == len(left):
+                if not waited:
+                    self.report.note(f"{title}: other workers compute the last {len(busy)} parts.")
+                waited = True
+                sleep(POLL_S)
+            left = busy
+
+    def _claim(self, stores: Sequence[Parts], part: int, compute: Callable[[int, IntArray], None]) -> bool:
+        """Compute a part unless it is stored; return False if another shard is at it."""
+        if all(store.has(part) for store in stores):
+            return True
+        rows = stores[0].plan[part]
+        with ExitStack() as locks:
+            for lock in () if self.shard.is_alone else self._part_locks(stores, part):
+                try:
+                    locks.enter_context(lock.acquire(timeout=0))
+                except Timeout:
+                    return False
+                locks.callback(Path(lock.lock_file).unlink, missing_ok=True)
+            if not all(store.has(part) for store in stores):
+                self.report.part(part, len(stores[0].plan), len(rows))
+                compute(part, rows)
+        return True
+
+    def _part_locks(self, stores: Sequence[Parts], part: int) -> list[FileLock]:
+        return [self.workspace.lock(f"part-{store.folder.name}-{part}") for store in stores]
 
     def fill(
         self,
@@ -107,10 +164,14 @@ class Stages:
         compute: Callable[[IntArray], pa.Table] | None = None
         if work is None:
             work = np.ones(sum(map(len, plan)), np.int64)
-        with self.timed(str(spec["kind"])), self.open(spec, plan, mapped=mapped) as parts:
-            for part, rows in self.missing([parts], title, work):
-                compute = compute or load()
-                parts.write(part, compute(rows))
+
+        def store(part: int, rows: IntArray) -> None:
+            nonlocal compute
+            compute = compute or load()
+            parts.write(part, compute(rows))
+
+        with self.timed(str(spec["kind"])), self.open(spec, plan, mapped=mapped, together=True) as parts:
+            self.compute_missing([parts], title, work, store)
         return parts
 
     def once(

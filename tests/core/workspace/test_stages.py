@@ -1,5 +1,6 @@
 """The stage runner: work that is stored is not done again, whatever stopped it, and progress counts what was there."""
 
+import itertools
 import threading
 from pathlib import Path
 from time import monotonic, sleep
@@ -40,11 +41,15 @@ def workspace(tmp_path):
 
 def square(stages, n=10, size=4, stop_after=None):
     """Store the square of each row in parts; stop as a kill would after some of them."""
-    with stages.open(SPEC, plan_blocks(n, size)) as parts:
-        for number, (part, rows) in enumerate(stages.missing([parts], "Squaring", np.arange(n))):
-            if number == stop_after:
-                raise KeyboardInterrupt
-            parts.write(part, pa.table({"square": pa.array(rows**2)}))
+    numbers = itertools.count()
+
+    def write(part, rows):
+        if next(numbers) == stop_after:
+            raise KeyboardInterrupt
+        parts.write(part, pa.table({"square": pa.array(rows**2)}))
+
+    with stages.open(SPEC, plan_blocks(n, size), together=True) as parts:
+        stages.compute_missing([parts], "Squaring", np.arange(n), write)
     return parts.column("square", n)
 
 
@@ -71,7 +76,15 @@ def test_several_stores_of_one_plan_are_filled_together(workspace):
         a.write(0, pa.table({"x": [0, 1]}))
         b.write(0, pa.table({"x": [0, 1]}))
         b.write(2, pa.table({"x": [4, 5]}))
-        assert [part for part, _ in stages.missing([a, b], "Both", np.ones(6, int))] == [1, 2]
+        computed = []
+
+        def write(part, rows):
+            computed.append(part)
+            for store in (a, b):
+                store.write(part, pa.table({"x": rows}))
+
+        stages.compute_missing([a, b], "Both", np.ones(6, int), write)
+        assert computed == [1, 2]
 
 
 def test_once_computes_once_and_may_write_files_besides(workspace):

@@ -1,0 +1,193 @@
+"""Start of workers, and what becomes of them: one that dies is replaced, and an error of one is that of all.
+
+The process that starts them computes nothing. When all have ended it runs the same work once more, alone, and finds
+all of it stored.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Collection, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
+
+import orjson
+
+from core.errors import Cancelled, ModelError, WinnowError
+from core.progress import Reporter
+from core.schema import Method, Pool
+from core.selection.recipe import Recipe
+from core.workers.places import Place, check_workers, local_places
+from core.workers.records import WorkerRecord, list_workers
+from core.workers.task import Task, is_measured, measuring
+from core.workers.worker import CANCELLED, FAILED
+from core.workspace.folder import Workspace
+from core.workspace.shards import Shard
+
+ROOT = Path(__file__).resolve().parents[2]
+POLL_S = 0.2
+MAX_DEATHS = 3  # of one worker in a row, without a part stored in between
+GRACE_S = 8.0
+
+
+def share_work(task: Task, workers: str, device: str, report: Reporter, is_done: Callable[[], bool]) -> None:
+    """Let several workers do a task, unless `workers` means this process alone; what is left is for the caller.
+
+    `is_done`: whether all is stored, so that none is started. Raises the error of a worker that fails, and ModelError
+    if one dies again and again.
+    """
+    check_workers(workers)
+    places = local_places(workers, device)
+    if len(places) > 1 and not is_done():
+        run_workers(task, places, report)
+
+
+def share_measuring(
+    workers: str,
+    recipe: Recipe,
+    pool: Pool,
+    workspace: Workspace,
+    report: Reporter,
+    also: Sequence[Method] = (),
+    servers: Collection[str] | None = None,
+) -> None:
+    """Let several workers measure what `measure_methods` would, which then finds it stored."""
+    task = measuring(recipe, pool, workspace, also, servers)
+    share_work(task, workers, recipe.reading.device, report, lambda: is_measured(recipe, pool, workspace, also))
+
+
+def run_workers(task: Task, places: Sequence[Place], report: Reporter) -> None:
+    """Run a worker of a task in each place until all have ended."""
+    progress = Progress(task, report)
+    with ExitStack() as stack:
+        crew = [_Worker(task, Shard(index, len(places)), place) for index, place in enumerate(places)]
+        for worker in crew:
+            stack.callback(worker.stop)
+            worker.start()
+        while not all([worker.has_ended(report, progress) for worker in crew]):
+            progress.update()
+            time.sleep(POLL_S)
+
+
+@dataclass
+class Progress:
+    """The progress of all workers of a task, as one."""
+
+    task: Task
+    report: Reporter
+    _stage: str = ""
+    _done: int = -1
+
+    def update(self) -> list[WorkerRecord]:
+        """Report how far the work is by now; return the records of the workers."""
+        records = list_workers(Workspace(self.task.workspace), self.task.key)
+        working = [record for record in records if record.stage]
+        if working:
+            latest = max(working, key=lambda record: record.updated)
+            furthest = max((one for one in working if one.stage == latest.stage), key=lambda one: one.work)
+            self._show(furthest)
+        return records
+
+    @property
+    def mark(self) -> tuple[str, int]:
+        """What changes with every part that is stored."""
+        return self._stage, self._done
+
+    def _show(self, record: WorkerRecord) -> None:
+        if record.stage != self._stage:
+            self._stage, self._done = record.stage, record.done
+            self.report.stage(
+                record.stage, rows=record.total, work=record.total_work, done_rows=record.done, done_work=record.work
+            )
+        elif record.done > self._done:
+            self._done = record.done
+            self.report.advance(record.done, record.work)
+
+
+class _Worker:
+    """One worker process on this machine, and its successors."""
+
+    def __init__(self, task: Task, shard: Shard, place: Place) -> None:
+        self.task, self.shard, self.place = task, shard, place
+        self.deaths, self._mark = 0, ("", -1)
+
+    def start(self) -> None:
+        """Start the process."""
+        self._errors: IO[bytes] = TemporaryFile()  # noqa: SIM115  read when the process has ended
+        self._process = start_worker(self.task, self.shard, self.place, self._errors)
+
+    def has_ended(self, report: Reporter, progress: Progress) -> bool:
+        """Return whether its work is done; start it again if it died. Raise the error that it ended with."""
+        code = self._process.poll()
+        if code is None or code == 0:
+            return code == 0
+        line = self._last_line()
+        raise_ended(code, line)
+        self.deaths = self.deaths + 1 if progress.mark == self._mark else 1
+        self._mark = progress.mark
+        name = f"Worker {self.shard.index + 1} of {self.shard.count} ({self.place.name})"
+        if self.deaths >= MAX_DEATHS:
+            raise ModelError(
+                f"{name} ended {self.deaths} times without storing a part, perhaps for want of memory (exit code "
+                f"{code}{f': {line}' if line else ''}). Choose fewer workers and run the same command again; finished "
+                "parts are kept."
+            )
+        report.note(f"{name} ended unexpectedly (exit code {code}) and was replaced.")
+        self._close()
+        self.start()
+        return False
+
+    def stop(self) -> None:
+        """End the process, if it was started and still runs."""
+        if hasattr(self, "_process"):
+            end_worker(self._process)
+            self._close()
+
+    def _last_line(self) -> str:
+        self._errors.seek(0)
+        lines = self._errors.read().decode("utf-8", "replace").strip().split("\n")
+        return lines[-1]
+
+    def _close(self) -> None:
+        with suppress(OSError):
+            self._process.stdin.close()  # type: ignore[union-attr]
+        self._errors.close()
+
+
+def start_worker(task: Task, shard: Shard, place: Place, errors: IO[bytes] | int | None) -> subprocess.Popen[bytes]:
+    """Start a worker process, which ends when this process does."""
+    paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = os.environ | {"PYTHONPATH": paths} | dict(place.environment)
+    command = [sys.executable, "-m", "core.workers.worker", str(shard), place.name]
+    process = subprocess.Popen(
+        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors
+    )
+    assert process.stdin
+    with suppress(OSError):  # it has ended already; its exit code says why
+        process.stdin.write(orjson.dumps(task.as_data()) + b"\n")
+        process.stdin.flush()
+    return process
+
+
+def end_worker(process: subprocess.Popen[bytes]) -> None:
+    """End a worker process: SIGTERM, then SIGKILL after GRACE_S."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(GRACE_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def raise_ended(code: int, sentence: str) -> None:
+    """Raise the error of a worker that ended by itself, with this exit code and last line on stderr."""
+    if code == CANCELLED:
+        raise Cancelled(sentence or "Cancelled. The same command continues from the last finished part.")
+    if code == FAILED:
+        raise WinnowError(sentence)
