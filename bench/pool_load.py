@@ -3,6 +3,7 @@
     python -m bench.pool_load              100,000 rows of about 1 kB
     python -m bench.pool_load --full       1,000,000 rows, about 1 GB
     python -m bench.pool_load --rows 5000
+    python -m bench.pool_load --shards 20  the same rows in so many files, too
 
 Each reader runs in a process of its own, on a file that was just written, so both read it from the page cache.
 Both end with memory-mapped Arrow files. Winnow also hashes every row's content, finds exact duplicates, builds the
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import islice
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -30,6 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--full", action="store_true", help=f"{FULL:,} rows, about 1 GB")
+    parser.add_argument("--shards", type=int, default=0, help="also read the same rows from so many files")
     parser.add_argument("--folder", type=Path, help="where the file and both caches go (default: temporary)")
     parser.add_argument("--reader", choices=sorted(READERS), help=argparse.SUPPRESS)
     parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)
@@ -38,15 +41,17 @@ def main() -> None:
         print(json.dumps(READERS[options.reader](options.file)))
         return
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        time_readers(Path(folder), FULL if options.full else options.rows)
+        time_readers(Path(folder), FULL if options.full else options.rows, options.shards)
 
 
-def time_readers(folder: Path, rows: int) -> None:
-    """Time both readers on one generated file and print the results."""
+def time_readers(folder: Path, rows: int, shards: int = 0) -> None:
+    """Time both readers on one generated file, Winnow on the same rows in `shards` files too, and print the results."""
     file = folder / "pool.jsonl"
     write_rows(file, rows)
     print(f"{rows:,} rows, {file.stat().st_size / 1e6:,.0f} MB")
     results = {name: run_reader(name, file) for name in READERS}
+    if shards:
+        results[f"{shards} shards"] = run_reader("winnow", split_file(file, rows, shards))
     for name, result in results.items():
         extra = "".join(f"   {k} {v}" for k, v in result.items() if k not in ("seconds", "cpu", "peak_mb"))
         print(
@@ -76,6 +81,17 @@ def write_rows(file: Path, rows: int, seed: int = 0) -> None:
             out.write(json.dumps(row) + "\n")
 
 
+def split_file(file: Path, rows: int, shards: int) -> Path:
+    """Write the lines of a file to so many files in a folder next to it; return the folder."""
+    folder = file.parent / "shards"
+    folder.mkdir()
+    size = -(-rows // shards)
+    with file.open("rb") as lines:
+        for k in range(shards):
+            (folder / f"part-{k}.jsonl").write_bytes(b"".join(islice(lines, size)))
+    return folder
+
+
 def run_reader(reader: str, file: Path) -> dict[str, float]:
     """Return seconds and peak memory of one reader in a fresh process."""
     command = [sys.executable, "-m", "bench.pool_load", "--reader", reader, "--file", str(file)]
@@ -89,7 +105,7 @@ def read_with_winnow(file: Path) -> dict[str, float]:
 
     start = time.perf_counter()
     pool = load_pool(str(file), workspace=file.parent / "workspace")
-    result = resources_since(start)
+    result = resources_since(start) | {"mb_stored": round(pool.rows.nbytes / 1e6)}
     begin = time.perf_counter()
     picks = random.Random(1).choices(range(len(pool)), k=SAMPLE_READS)
     read_rows(pool, picks)

@@ -340,7 +340,8 @@ def export(
 ) -> curate.CurateResult:
     """Write the selected rows, in the pool's order, with manifest, recipe and dataset card.
 
-    with_scores  add one object field with the row's scores
+    out          JSON lines; Parquet with the features of `datasets` if the name ends in .parquet
+    with_scores  add one object field with the row's scores; in Parquet, one column for each score
     rejected     also write all other rows
     held_out     share of the selected rows, such as 0.05 or "5%", that goes to a second file, out of training
     scores       also write ids and every score column of the pool there: .parquet or .jsonl

@@ -34,11 +34,12 @@ with verdict:
 
 options, preview_column = st.columns(2, gap="large")
 with options:
+    file = download.choose_file()
     part = download.choose_export(pool)
     requested = state.recipe(pool).model_copy(update={"export": part})
     recipe = resolve_recipe(requested, pool, run)
-    folder = download.export_folder(recipe, run)
-    finished_export = download.find_export(folder)
+    path = download.export_path(recipe, run, file)
+    finished_export = download.find_export(path)
     pressed = finished_export is None and st.button(
         show.on_primary(f"Write {format_rows(len(rows))}"), type="primary", icon=":material/save:", key="export.write"
     )
@@ -48,10 +49,10 @@ with preview_column:
 
 if pressed:
     with show.errors(), st.spinner(f"Writing {format_rows(len(rows))}"):
-        finished_export = download.write_export(recipe, pool, run, folder)
+        finished_export = download.write_export(recipe, pool, run, path)
     if finished_export is not None:
         st.rerun()  # without the button
 if finished_export is not None:
     download.files_panel(finished_export, live)
     download.trainer_entry(finished_export)
-    download.command_panel(folder, requested)
+    download.command_panel(path, requested)

@@ -90,7 +90,8 @@ NoHeaderOpt = Annotated[
 PoolRevisionOpt = Annotated[str | None, Option("--pool-revision", help="Commit of a hub dataset.")]
 RevisionOpt = Annotated[str | None, Option("--revision", help="Commit of a hub model.")]
 OutOpt = Annotated[
-    Path, Option("--out", help="JSONL file to write; its manifest and dataset card are written next to it.")
+    Path,
+    Option("--out", help="File to write: .jsonl or .parquet; its manifest and dataset card are written next to it."),
 ]
 AlsoOpt = Annotated[
     list[str] | None,

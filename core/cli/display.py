@@ -61,7 +61,9 @@ def _inspect(facts: Facts) -> Facts:
     unread = ", ".join(facts["fields_not_read"]) or "none"
     files = [f"{file['name']}: {file['rows']:,} rows" for file in facts["files"]]
     shown = facts | {"set_aside": skipped, "fields": fields, "fields_not_read": unread, "files": _abridge(files)}
-    return shown if len(files) > 1 else {name: value for name, value in shown.items() if name != "files"}
+    if len(files) < 2:
+        del shown["files"]
+    return shown
 
 
 def _abridge(lines: list[str]) -> list[str]:

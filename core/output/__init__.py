@@ -1,6 +1,8 @@
 """Output: selected rows as files that can be reproduced.
 
-writer        rows as JSON lines, scores as a table; whole or absent
+writer        the selected rows, and all scores as a table
+row_files     files of JSON lines or Parquet, whole or absent; names of an export's files
+parquet_rows  rows as columns, with the features of `datasets`
 formats       one row in another trainer's schema, or for annotation
 manifest      everything needed to reproduce the rows, and Winnow's version
 dataset_card  the README.md of a data set, and LLaMA-Factory's entry for it

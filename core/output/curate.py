@@ -19,7 +19,8 @@ from core.measurement.runs import Run
 from core.output.dataset_card import build_card
 from core.output.destinations import SUFFIXES, check_destinations, list_inputs, plan_destinations, stage_files
 from core.output.manifest import ModelFacts, ProofFacts, TargetFacts, build_manifest, write_manifest
-from core.output.writer import ExportResult, sibling_path, write_scores, write_selection
+from core.output.row_files import sibling_path
+from core.output.writer import ExportResult, write_scores, write_selection
 from core.proof.headline import describe_verdict, main_verdict
 from core.proof.stored import find_proof
 from core.schema import IntArray, Measured, Method, Order, Pool

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -11,6 +12,7 @@ from core.columns import NEAR_DUPLICATES_PREFIX, cut_in_words
 from core.methods import build_method
 from core.methods.params import all_params
 from core.output.manifest import Manifest
+from core.output.row_files import SCORES_FIELD, is_parquet, rows_stem
 from core.pool.nested_fields import nested_among
 from core.schema import Method, Pool
 from core.selection.filters import Filter
@@ -63,7 +65,7 @@ def _is_hub_id(source: str) -> bool:
 def _words(pool: Pool, manifest: Manifest, license: str | None) -> list[str]:
     output, recipe = manifest.output, manifest.recipe
     method = _method(manifest)
-    stem, rows = output.file.removesuffix(".jsonl"), _rows(manifest)
+    stem, rows = rows_stem(output.file), _rows(manifest)
     return [
         f"# {rows:,} rows selected from {_code(pool.name)}\n",
         f"Winnow {manifest.tool.version} selected {rows:,} of {len(pool):,} rows ({rows / len(pool):.1%}). "
@@ -108,12 +110,22 @@ def _source(pool: Pool) -> str:
 def _layout(manifest: Manifest) -> str:
     output = manifest.output
     schema = "their original schema" if output.written_as == "original" else f"the {output.written_as} schema"
-    scores = " A field `winnow` holds each row's scores." if output.with_scores else ""
+    scores = f" {_scores_place(output.file)} each row's scores." if output.with_scores else ""
+    filled = (
+        f" {output.filled:,} of them have null in a column for a field that only other rows have."
+        if output.filled
+        else ""
+    )
     queue = ""
     if output.written_as == "annotation":
         queue = " This is an annotation queue: every `response` is blank until an annotator fills it in."
         queue += " The pool's own responses are not in the file." * _has_responses(manifest.pool.fields)
-    return f"They are in {schema}, in the order of the pool.{queue}{scores}"
+    return f"They are in {schema}, in the order of the pool.{queue}{scores}{filled}"
+
+
+def _scores_place(file: str) -> str:
+    columns = is_parquet(Path(file))
+    return f"Columns `{SCORES_FIELD}.*` hold" if columns else f"A field `{SCORES_FIELD}` holds"
 
 
 def _model(manifest: Manifest) -> str:
@@ -210,7 +222,7 @@ def dataset_info_snippet(manifest: Manifest) -> str | None:
     if about is None or (not converted and nested_among(about["columns"].values())):
         return None
     files = [output.file] + ([output.held_out.file] if output.held_out else [])
-    entry = {file.removesuffix(".jsonl"): {"file_name": file} | about for file in files}
+    entry = {rows_stem(file): {"file_name": file} | about for file in files}
     return orjson.dumps(entry, option=orjson.OPT_INDENT_2).decode()
 
 

@@ -22,7 +22,8 @@ from core.errors import OutputError
 from core.measurement import measurement_of
 from core.methods.combined import expand_combinations
 from core.models.reference import EMBEDDED
-from core.output.writer import check_scores_file, sibling_path
+from core.output.row_files import sibling_path
+from core.output.writer import check_scores_file
 from core.pool.pools import answer_key_file, source_files
 from core.schema import Method, Pool
 from core.selection.recipe import ExportPart, Recipe

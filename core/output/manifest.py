@@ -118,6 +118,7 @@ class OutputFacts(StrictModel):
     fields: list[str] = Field(default_factory=list)  # top-level fields of a converted schema
     rejected: FileName | None = None  # name of the file of rows not selected
     held_out: HeldOutFacts | None = None
+    filled: int = 0  # rows with null in Parquet for a field that only other rows have
 
 
 class RowKey(StrictModel):
@@ -190,6 +191,7 @@ def build_manifest(
             fields=list(exported.fields),
             rejected=rejected.name if rejected else None,
             held_out=second,
+            filled=exported.filled,
         ),
         rows=_row_keys(pool, np.setdiff1d(rows, held_out_rows)),
         held_out=_row_keys(pool, held_out_rows),

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from core import __version__
 from core.errors import ReplayError
@@ -14,6 +15,7 @@ from core.measurement.runs import Run
 from core.output.curate import collect_targets, find_held_out_rows, write_rows
 from core.output.destinations import check_destinations, list_inputs, plan_destinations, read_record, stage_files
 from core.output.manifest import Manifest, TargetFacts, describe_files, read_manifest, verify_rows
+from core.output.row_files import is_parquet
 from core.output.writer import ExportResult
 from core.progress import Reporter
 from core.schema import IntArray, Measured, Order, Pool
@@ -21,6 +23,7 @@ from core.selection.recipe import Recipe, make_selection, parse_recipe
 from core.selection.selection import Selection
 from core.workspace.folder import Workspace
 
+PYARROW = f", or another pyarrow than {pa.__version__}"
 QUEUE_METHOD = "task_confidence"  # the method whose queues may name derived tasks, which only a measurement has
 
 
@@ -49,6 +52,11 @@ def replay_manifest(
     part = recipe.pool.model_copy(update={"source": source, "fingerprint": None})
     pool = open_source(part.model_dump(), workspace, report)
     target = path.with_name(manifest.output.file) if out is None else out
+    if is_parquet(target) != is_parquet(Path(manifest.output.file)):
+        raise ReplayError(
+            f"{target} is not of the format of {manifest.output.file}. Give a name with the ending "
+            f"{Path(manifest.output.file).suffix}."
+        )
 
     def check() -> None:
         inputs = list_inputs(recipe, pool, workspace.root, path)
@@ -119,7 +127,7 @@ def _check_bytes(exported: ExportResult, manifest: Manifest) -> None:
             raise ReplayError(
                 f"The rows are the same, but the file {other.file} is not: its SHA-256 is {new.sha256}, in the "
                 f"manifest {other.sha256}. The scores differ in their last digits, or another version wrote the "
-                f"file ({manifest.tool.version}; this is {__version__})."
+                f"file ({manifest.tool.version}; this is {__version__}){PYARROW * is_parquet(Path(other.file))}."
             )
 
 

@@ -1,17 +1,16 @@
-"""Writer: selected rows as JSON lines, for a trainer or for people to answer; scores as a table.
+"""Writer: selected rows as JSON lines or Parquet, for a trainer or for people to answer; scores as a table.
 
 Rows are written in the pool's order, so that a file can be compared with its source and a trainer's own shuffle starts
 from the same order; the order of selection is the score column `<method>.rank`. Everything is streamed: a few
 thousand rows are in memory at a time. A file is whole or absent.
 """
 
-import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import orjson
@@ -22,14 +21,14 @@ from numpy.typing import NDArray
 
 from core.errors import RecipeError
 from core.output.formats import TURNS_FIELD, check_schema, convert_row, one_line, prompt_turns
+from core.output.parquet_rows import score_arrays
+from core.output.row_files import SCORES_FIELD, RowSource, Scores, open_lines, open_rows, sibling_path
 from core.pool.pools import read_rows
 from core.schema import IntArray, Pool, Row
 from core.workspace.files import atomic_path
 
-SCORES_FIELD = "winnow"  # the one field that an export with scores adds to a row
 BATCH = 2048  # neighbouring rows of the pool that are read together
 
-Scores = Mapping[str, NDArray[Any]]
 Tasks = Sequence[str | None]
 Convert = Callable[[Row], dict[str, Any]]
 
@@ -46,6 +45,7 @@ class ExportResult:
     with_scores: bool
     fields: tuple[str, ...]  # top-level fields that occur, in a converted schema; () for the original
     held_out: "HeldOutFile | None" = None
+    filled: int = 0  # rows with null in Parquet for a field that only other rows have
 
 
 @dataclass(frozen=True)
@@ -55,31 +55,6 @@ class HeldOutFile:
     path: Path
     rows: int
     sha256: str
-
-
-class _Lines:
-    """A file of lines that counts its lines and computes its checksum."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self._digest = hashlib.sha256()
-        self.count = 0
-
-    def write(self, lines: Iterable[bytes]) -> None:
-        for line in lines:
-            self._digest.update(line + b"\n")
-            self._file.write(line + b"\n")
-            self.count += 1
-
-    @property
-    def sha256(self) -> str:
-        return self._digest.hexdigest()
-
-
-@contextmanager
-def _open_lines(path: Path) -> Iterator[_Lines]:
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        yield _Lines(file)
 
 
 def write_selection(
@@ -93,15 +68,17 @@ def write_selection(
     tasks: Tasks | None = None,
     held_out: IntArray | None = None,
 ) -> ExportResult:
-    """Write `rows` (row numbers, any order) of the pool to `out`, in the pool's order.
+    """Write `rows` (row numbers, any order) of the pool to `out`, in the pool's order: Parquet if its name ends so.
 
-    held_out   those of `rows` that go to `<out>.heldout.jsonl` instead, in the same format
-    scores     (N,) columns; adds one object field "winnow" with each row's values, null for NaN
-    rejected   also writes all other rows, in the original schema, to `<out>.rejected.jsonl`
+    held_out   those of `rows` that go to `<out>.heldout.jsonl` (or .parquet) instead, in the same format
+    scores     (N,) columns; adds one object field "winnow" with each row's values, null for NaN; in Parquet, one column
+               "winnow.NAME" each
+    rejected   also writes all other rows, in the original schema, to `<out>.rejected.jsonl` (or .parquet)
     tasks      (N,) derived names instead of the pool's labels, in an annotation queue, which marks them as derived
                with "task_derived"; the other schemas have no field for them
 
-    In the original schema each line is the row's own text; with scores, the same text with one more field.
+    In the original schema each line is the row's own text; with scores, the same text with one more field. Parquet has
+    the same values in columns (core.output.parquet_rows).
     RecipeError if nothing is selected, a row cannot be expressed in the schema or has a field "winnow" already;
     WorkspaceError if the disk fails. After either, no file has changed.
     """
@@ -114,32 +91,31 @@ def write_selection(
         raise RecipeError(f"There are {len(tasks):,} task names for {len(pool):,} rows. Give one name or null per row.")
     held_out_rows = np.empty(0, np.int64) if held_out is None else np.sort(held_out)
     fields_seen: dict[str, None] = {}
-    lines_of: Callable[[IntArray], Iterator[bytes]] = partial(_own_lines, pool, scores)
+    own = RowSource(pool, partial(_own_lines, pool), scores)
+    source = own
     if schema != "original":
-        lines_of = partial(_converted_lines, pool, scores, _converter(pool, rows, schema, tasks), fields_seen)
+        to_record = _converter(pool, rows, schema, tasks)
+        source = RowSource(pool, partial(_converted_lines, pool, to_record, fields_seen), scores)
     second = rejected_path = None
     with ExitStack() as files:
-        training = files.enter_context(_open_lines(out))
-        training.write(lines_of(np.setdiff1d(rows, held_out_rows)))
+        training = files.enter_context(open_rows(out))
+        training.write_rows(np.setdiff1d(rows, held_out_rows), source)
+        sha256, filled = training.sha256, training.filled
         if len(held_out_rows):
             path = sibling_path(out, ".heldout.jsonl")
-            held_out_lines = files.enter_context(_open_lines(path))
-            held_out_lines.write(lines_of(held_out_rows))
-            second = HeldOutFile(path, held_out_lines.count, held_out_lines.sha256)
+            held_out_file = files.enter_context(open_rows(path))
+            held_out_file.write_rows(held_out_rows, source)
+            second = HeldOutFile(path, held_out_file.count, held_out_file.sha256)
+            filled += held_out_file.filled
         if rejected:
             rejected_path = sibling_path(out, ".rejected.jsonl")
             rest = np.setdiff1d(np.arange(len(pool)), rows)
-            files.enter_context(_open_lines(rejected_path)).write(_own_lines(pool, scores, rest))
-    about = (schema, scores is not None, tuple(fields_seen), second)
-    return ExportResult(out, training.count, training.sha256, rejected_path, *about)
+            files.enter_context(open_rows(rejected_path)).write_rows(rest, own)
+    about = (schema, scores is not None, tuple(fields_seen), second, filled)
+    return ExportResult(out, training.count, sha256, rejected_path, *about)
 
 
-def sibling_path(out: Path, suffix: str) -> Path:
-    """Return the path of a companion file: `chosen.jsonl` -> `chosen.manifest.json` and similar."""
-    return out.with_name(out.name.removesuffix(".jsonl") + suffix)
-
-
-def _own_lines(pool: Pool, scores: Scores | None, rows: IntArray) -> Iterator[bytes]:
+def _own_lines(pool: Pool, rows: IntArray, scores: Scores | None) -> Iterator[bytes]:
     """Yield the original text of the rows (ascending), without line ends."""
     for batch in _batches(rows):
         texts = _originals(pool, batch)
@@ -156,7 +132,7 @@ def preview_line(pool: Pool, rows: IntArray, schema: str, *, tasks: Tasks | None
     """
     first = np.array([rows.min()], np.int64)
     if schema == "original":
-        return next(_own_lines(pool, None, first)).decode()
+        return next(_own_lines(pool, first, None)).decode()
     (row,) = read_rows(pool, first.tolist())
     return orjson.dumps(_converter(pool, rows, schema, tasks)(row)).decode()
 
@@ -184,7 +160,7 @@ def _queue_row(pool: Pool, row: Row, tasks: Tasks | None, *, has_turns: bool) ->
 
 
 def _converted_lines(
-    pool: Pool, scores: Scores | None, to_record: Convert, fields_seen: dict[str, None], rows: IntArray
+    pool: Pool, to_record: Convert, fields_seen: dict[str, None], rows: IntArray, scores: Scores | None
 ) -> Iterator[bytes]:
     """Yield the rows (ascending) in another schema; record in `fields_seen` the fields that occur.
 
@@ -266,19 +242,13 @@ def write_scores(path: Path, pool: Pool, columns: Scores) -> None:
     labels = ["id"] + ["task"] * (pool.rows["task"].null_count < len(pool))
     own = pool.rows.select(labels)
     if path.suffix == ".parquet":
-        table = pa.table(
-            {name: own[name] for name in labels} | {name: _arrow(name, values) for name, values in columns.items()}
-        )
+        everything = np.arange(len(pool))
+        table = pa.table({name: own[name] for name in labels} | score_arrays(columns, everything))
         with atomic_path(path) as temporary:
             pq.write_table(table, temporary, compression="zstd")
         return
-    with _open_lines(path) as file:
+    with open_lines(path) as file:
         for batch in _batches(np.arange(len(pool))):
             texts = own.slice(int(batch[0]), len(batch)).to_pylist()
             records = (text | record for text, record in zip(texts, _records(columns, batch), strict=True))
             file.write(orjson.dumps(record, option=orjson.OPT_SERIALIZE_NUMPY) for record in records)
-
-
-def _arrow(name: str, values: NDArray[Any]) -> pa.Array:
-    # from_pandas: NaN becomes null
-    return pa.array(values, pa.int64() if name.endswith(".rank") else None, from_pandas=True)

@@ -6,6 +6,7 @@ import shlex
 from dataclasses import replace
 
 import orjson
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
@@ -228,3 +229,25 @@ def test_a_budget_in_tokens_of_prompts_shows_one_sentence(workspace, tmp_path, a
     at.switch_page("pages/export.py").run()
     assert not at.exception
     assert "a budget in response tokens (2ktok) cannot be used" in at.error[0].value.replace("\\", "")
+
+
+def test_parquet_is_another_export_and_the_commands_write_it(pool, run, app, folder, workspace):
+    at = app("export")
+    at.get_by_key("export.file").set_value("Parquet").run()
+    at.toggle(key="export.scores").set_value(True).run()
+    at.slider(key="export.held_out").set_value(25).run()
+    write(at)
+    table, held_out = (pq.read_table(folder() / f"chosen{part}.parquet") for part in ("", ".heldout"))
+    assert (table.num_rows, held_out.num_rows) == (18, 6)
+    ranks = table["winnow.entropy_shift.rank"].to_pylist() + held_out["winnow.entropy_shift.rank"].to_pylist()
+    assert sorted(ranks) == list(range(24))
+    assert {"Download chosen.parquet", "chosen.heldout.parquet", "chosen.manifest.json"} <= set(links(at))
+    card = (folder() / "chosen.README.md").read_text()
+    assert "Columns `winnow.*` hold each row's scores." in card
+    assert "path: chosen.parquet" in card
+    assert "--out again.parquet" in next(code.value for code in at.code if " core replay " in code.value)
+    line = next(code.value for code in at.code if " core select " in code.value)
+    written = CliRunner().invoke(commands, [*shlex.split(line)[3:-1], str(folder() / "again.parquet")])
+    assert written.exit_code == 0, written.output
+    for part in ("", ".heldout"):
+        assert (folder() / f"again{part}.parquet").read_bytes() == (folder() / f"chosen{part}.parquet").read_bytes()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from core.errors import PoolError
+from core.workspace.folder import FOLDERS
 
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow")  # of data files, each also as .gz
 SAVED = ("state.json", "dataset_dict.json")  # files that `save_to_disk` writes; its folder is read by `datasets`
@@ -64,6 +65,8 @@ def list_files(source: str) -> FileList | None:
         root = folder_of(path)
         matches = iglob(str(path), recursive=True)  # noqa: PTH207  Path.glob raises for some patterns
         names = [os.path.relpath(match, root) for match in _bounded(source, matches)]
+        own = {folder for folder in {f for name in names for f in Path(name).parents} if _is_workspace(root / folder)}
+        names = [name for name in names if own.isdisjoint(Path(name).parents)]
         files = _file_list(f"{root.resolve().name}/{path.relative_to(root)}", root, names)
         if not files.names:
             matched = f"matches {len(names):,} files or folders, but no data file" if names else "matches no file"
@@ -71,6 +74,8 @@ def list_files(source: str) -> FileList | None:
         return files
     if any((path / file).exists() for file in SAVED):
         return None
+    if _is_workspace(path):
+        raise PoolError(f"{source} is a workspace. Give one of the files that its pools were opened from.")
     files = _file_list(path.resolve().name, path, list(_bounded(source, _walk(path))))
     return files if {_kind(name) for name in files.names} - {".arrow"} else None
 
@@ -170,8 +175,13 @@ def _walk(folder: Path, *, hidden: bool = False) -> Iterator[str]:
     """Yield the files below a folder, relative to it."""
     for place, folders, files in os.walk(folder, onerror=_raise):
         if not hidden:
-            folders[:] = [name for name in folders if not name.startswith(".")]
+            folders[:] = [f for f in folders if not f.startswith(".") and not _is_workspace(Path(place, f))]
         yield from (os.path.relpath(os.path.join(place, file), folder) for file in files)  # noqa: PTH118  of many
+
+
+def _is_workspace(folder: Path) -> bool:
+    """Return whether Winnow stores pools and exports in a folder, which are no data of their own."""
+    return all((folder / name).is_dir() for name in FOLDERS)
 
 
 def _raise(error: OSError) -> None:

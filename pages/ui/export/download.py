@@ -14,7 +14,8 @@ from core.measurement.runs import Run
 from core.output.curate import curate, find_held_out_rows
 from core.output.dataset_card import dataset_info_snippet
 from core.output.manifest import Manifest, read_manifest
-from core.output.writer import preview_line, sibling_path
+from core.output.row_files import sibling_path
+from core.output.writer import preview_line
 from core.pool.near_duplicates import duplicate_column
 from core.schema import IntArray, Pool
 from core.selection.recipe import ExportPart, Recipe
@@ -34,7 +35,7 @@ SCHEMAS = {
     "annotation": "annotation queue: prompt, task and an empty response for annotators to fill in; existing responses "
     "are omitted",
 }
-ROWS_FILE = "chosen.jsonl"
+ROWS_FILES = {"JSONL": "chosen.jsonl", "Parquet": "chosen.parquet"}  # by format
 MAX_HELD_OUT = 50  # percent
 APART_CAPTIONS = {
     True: "Exact duplicates stay in the same file. To keep near-duplicates together as well, find them in the filters "
@@ -59,6 +60,20 @@ class ExportFiles:
 # What is written
 
 
+def choose_file() -> str:
+    """Draw the choice of the file's format; return the name of the file."""
+    chosen = st.segmented_control(
+        "File",
+        list(ROWS_FILES),
+        default="JSONL",
+        required=True,
+        key="export.file",
+        persist_state="session",
+        help="Parquet has typed columns, for `datasets`. A field that only some rows have is null in the others.",
+    )
+    return ROWS_FILES[chosen]
+
+
 def choose_export(pool: Pool) -> ExportPart:
     """Draw the choice of schema, scores, unselected rows and validation split; return it as part of a recipe."""
     help = " ".join(f"{name}: {words}." for name, words in SCHEMAS.items())
@@ -68,7 +83,7 @@ def choose_export(pool: Pool) -> ExportPart:
         "Include scores",
         key="export.scores",
         persist_state="session",
-        help="Adds one field, `winnow`: an object with every score of the row and its rank.",
+        help="Adds one field, `winnow`: an object with every score of the row and its rank; in Parquet, a column each.",
     )
     rejected = st.toggle(
         "Also export unselected rows",
@@ -106,22 +121,23 @@ def preview(pool: Pool, run: Run, rows: IntArray, recipe: Recipe) -> None:
 # Writing
 
 
-def export_folder(recipe: Recipe, run: Run) -> Path:
-    """Return the folder of this export: the same recipe on the same measurement has the same folder."""
-    key = content_key({"recipe": recipe.as_data(), "run": run.id})
-    return cached.workspace().folder("exports", key)
+def export_path(recipe: Recipe, run: Run, file: str) -> Path:
+    """Return the file of this export: the same recipe on the same measurement has the same folder, for each format."""
+    format = {} if file == ROWS_FILES["JSONL"] else {"file": file}
+    key = content_key({"recipe": recipe.as_data(), "run": run.id} | format)
+    return cached.workspace().folder("exports", key) / file
 
 
-def find_export(folder: Path) -> ExportFiles | None:
-    """Return the export in a folder, None if it is not complete; its manifest is written last."""
-    manifest = sibling_path(folder / ROWS_FILE, ".manifest.json")
+def find_export(path: Path) -> ExportFiles | None:
+    """Return the export of a file, None if it is not complete; its manifest is written last."""
+    folder, manifest = path.parent, sibling_path(path, ".manifest.json")
     return ExportFiles(folder, read_manifest(manifest)) if manifest.exists() else None
 
 
-def write_export(recipe: Recipe, pool: Pool, run: Run, folder: Path) -> ExportFiles | None:
+def write_export(recipe: Recipe, pool: Pool, run: Run, path: Path) -> ExportFiles | None:
     """Select and write, exactly as `python -m core run` does."""
-    curate(recipe, pool, run, folder / ROWS_FILE, overwrite=True)  # the folder is the export's own
-    return find_export(folder)
+    curate(recipe, pool, run, path, overwrite=True)  # the folder is the export's own
+    return find_export(path)
 
 
 # What was written
@@ -157,21 +173,21 @@ def _relative_path(path: Path) -> str:
     return str(path.relative_to(working) if path.is_relative_to(working) else path)
 
 
-def command_panel(folder: Path, recipe: Recipe) -> None:
+def command_panel(path: Path, recipe: Recipe) -> None:
     """Draw the equivalent commands, and the one that verifies the export. `recipe`: the page's, not resolved."""
     st.subheader("Command-line equivalent", anchor=False)
     st.caption("This command reproduces the file byte for byte and measures first if needed.")
-    file = _relative_path(sibling_path(folder / ROWS_FILE, ".recipe.yaml"))
-    show.command(_command("run", file, "--out", ROWS_FILE))
+    file = _relative_path(sibling_path(path, ".recipe.yaml"))
+    show.command(_command("run", file, "--out", path.name))
     arguments = select_arguments(recipe, cached.workspace())
     if arguments is not None:
         st.caption(
             "This command makes the same selection from options, which you can edit. It needs finished measurements."
         )
-        show.command(shlex.join(["python", "-m", "core", *arguments, "--out", ROWS_FILE]))
+        show.command(shlex.join(["python", "-m", "core", *arguments, "--out", path.name]))
     st.caption("This command checks pool, model and result against the manifest and reports any difference.")
-    manifest = _relative_path(sibling_path(folder / ROWS_FILE, ".manifest.json"))
-    show.command(_command("replay", manifest, "--out", "again.jsonl"))
+    manifest = _relative_path(sibling_path(path, ".manifest.json"))
+    show.command(_command("replay", manifest, "--out", f"again{path.suffix}"))
 
 
 def _command(*arguments: str) -> str:

@@ -134,9 +134,23 @@ def test_parameters_nested_too_deep_are_refused(options):
     assert "is not JSON" in refused("measure", "pool.jsonl", "--method", *options)
 
 
-@pytest.mark.parametrize("folder", [".", "/"])
+@pytest.mark.parametrize("folder", ["empty", "/", "workspace"])
 def test_a_folder_that_holds_no_pool_is_refused(folder):
-    refused("inspect", folder)
+    Path("empty").mkdir()
+    CliRunner().invoke(app, ["inspect", "pool.jsonl"])
+    said = refused("inspect", folder)
+    assert folder != "workspace" or said == (
+        "workspace is a workspace. Give one of the files that its pools were opened from.\n"
+    )
+
+
+def test_the_files_of_a_folder_are_a_pool_without_those_of_a_workspace_in_it():
+    first = CliRunner().invoke(app, ["inspect", ".", "--json"])
+    Path("workspace/exports/chosen.jsonl").write_text("{}")
+    for source in (".", "**/*.jsonl"):
+        again = json.loads(CliRunner().invoke(app, ["inspect", source, "--json"]).stdout)
+        assert (again["rows"], again["fingerprint"]) == (4, json.loads(first.stdout)["fingerprint"])
+        assert [file["name"] for file in again["files"]] == ["pool.jsonl"]
 
 
 def test_a_seed_has_63_bits():

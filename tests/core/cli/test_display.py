@@ -14,12 +14,19 @@ def test_facts_of_other_commands_keep_their_values():
 
 def test_skipped_rows_are_listed_by_reason():
     facts = {"rows": 2, "set_aside": {"empty prompt": 1200}, "fields": {"prompt": ("a", "b")}, "fields_not_read": []}
-    assert in_words("inspect", facts) == {
+    assert in_words("inspect", facts | {"files": [{"name": "pool.jsonl", "rows": 2}]}) == {
         "rows": 2,
         "skipped rows": ["1,200 × empty prompt"],
         "fields": {"prompt": "a + b"},
         "unread fields": "none",
     }
+
+
+def test_the_first_of_many_files_are_listed():
+    files = [{"name": f"part-{k}.jsonl", "rows": 1000 * k} for k in range(12)]
+    facts = {"files": files, "set_aside": {}, "fields": {}, "fields_not_read": []}
+    shown = in_words("inspect", facts)["files"]
+    assert (shown[2], shown[-1]) == ("part-2.jsonl: 2,000 rows", "and 4 more (all with --json)")
 
 
 def test_an_estimate_is_a_table_by_stage():

@@ -300,6 +300,14 @@ def test_a_file_that_was_edited_since_is_kept(place, role):
     assert contents(place / "out") == before
 
 
+def test_replay_writes_the_format_of_the_manifest(place):
+    assert select(place, place / "pool.jsonl")[0] == 0
+    manifest = place / "out" / ROLES["manifest"]
+    code, said = winnow_says(place, "replay", manifest, "--out", place / "again.parquet")
+    assert code == 2
+    assert "again.parquet is not of the format of x.jsonl. Give a name with the ending .jsonl." in said
+
+
 def test_replay_writes_over_what_it_wrote_and_not_over_another_file(place):
     assert select(place, place / "pool.jsonl")[0] == 0
     manifest, again = place / "out" / ROLES["manifest"], place / "again.jsonl"

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from core.errors import RecipeError, WorkspaceError
-from core.output import writer
+from core.output import row_files, writer
 from core.output.formats import CONVERSIONS
 from core.output.writer import preview_line, write_scores, write_selection
 from core.pool.pools import load_pool, read_rows
@@ -393,12 +393,12 @@ def test_a_file_where_the_folder_should_be_is_one_sentence(pool, out):
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")  # noqa: PTH110
 def test_a_full_disk_is_one_sentence_and_leaves_nothing(pool, out, monkeypatch):
-    real = writer.atomic_path
+    real = row_files.atomic_path
 
     def on_a_full_disk(path):
         return _Full(real(path))
 
-    monkeypatch.setattr(writer, "atomic_path", on_a_full_disk)
+    monkeypatch.setattr(row_files, "atomic_path", on_a_full_disk)
     with pytest.raises(WorkspaceError, match="the disk is full"):
         write_selection(pool, ints(0, 1), out)
     assert list(out.parent.iterdir()) == []

@@ -164,6 +164,16 @@ def test_replay_reproduces_every_file(written, pool, run, tmp_path):
     assert replayed.held_out.path == tmp_path / "again" / "chosen.heldout.jsonl"
 
 
+def test_replay_reproduces_every_file_of_parquet(pool, run, tmp_path):
+    plan = recipe(held_out="20%", rejected=True, with_scores=True)
+    written = curate(plan, pool, run, tmp_path / "out" / "chosen.parquet")
+    replayed = again(written, pool, run, tmp_path / "again" / "chosen.parquet")
+    for name in ("chosen.parquet", "chosen.heldout.parquet", "chosen.rejected.parquet"):
+        assert (tmp_path / "again" / name).read_bytes() == (written.chosen.parent / name).read_bytes()
+    assert replayed.held_out.path == tmp_path / "again" / "chosen.heldout.parquet"
+    assert dataset_info_snippet(read_manifest(written.manifest)).count(".parquet") == 2
+
+
 def test_the_rows_alone_give_both_files_too(place, pool, run, tmp_path):
     written = curate(recipe(held_out=0.1), pool, run, tmp_path / "out" / "chosen.jsonl")
     replayed = again(written, pool, None, tmp_path / "again.jsonl")

@@ -125,3 +125,39 @@ INVALID_URLS = [
 def test_invalid_addresses_are_refused(url):
     with pytest.raises(PoolError, match="no address"):
         roots.check_server(url)
+
+
+class TestFoldersAndPatterns:
+    def test_those_inside_are_resolved(self, data):
+        assert roots.check_source(f"{data}/allowed/") == str(data / "allowed")
+        assert roots.check_source(f"{data}/allowed/../allowed/*.jsonl") == f"{data}/allowed/*.jsonl"
+
+    def test_a_pattern_outside_is_refused_and_does_not_reveal_what_it_matches(self, data):
+        messages = []
+        for pattern in ("s*.jsonl", "x*.jsonl"):
+            with pytest.raises(PoolError, match=r"outside the folders") as refused:
+                roots.check_source(f"{data}/elsewhere/{pattern}")
+            messages.append(str(refused.value))
+        assert messages[0] == messages[1]
+
+    @pytest.mark.parametrize("pattern", ["*/../../elsewhere/*.jsonl", "**/../*/*.jsonl"])
+    def test_dots_after_a_wildcard_are_refused(self, data, pattern):
+        with pytest.raises(PoolError, match=r"has '\.\.' after a wildcard"):
+            roots.check_source(f"{data}/allowed/{pattern}")
+
+    @pytest.mark.parametrize("source", ["", "/*.jsonl", "/l*/*.jsonl"])
+    def test_a_link_in_it_cannot_leave_the_folder(self, data, source):
+        if source.startswith("/l"):
+            (data / "allowed" / "linked").symlink_to(data / "elsewhere")
+        else:
+            (data / "allowed" / "link.jsonl").symlink_to(data / "elsewhere" / "secret.jsonl")
+        with pytest.raises(PoolError, match="outside"):
+            roots.check_source(f"{data}/allowed{source}")
+
+    def test_hidden_folders_stay_closed(self, data):
+        (data / "allowed" / ".ssh").mkdir()
+        (data / "allowed" / ".ssh" / "key.json").write_text("{}")
+        assert roots.check_source(f"{data}/allowed") == str(data / "allowed")  # its data files are not hidden ones
+        for pattern in (".ssh/*.json", ".s*/*.json"):
+            with pytest.raises(PoolError, match=r"hidden|no data file"):
+                roots.check_source(f"{data}/allowed/{pattern}")
