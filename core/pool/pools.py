@@ -28,7 +28,7 @@ from core.pool.readers.file_list import folder_of, is_pattern
 from core.pool.readers.limits import max_row_bytes
 from core.pool.readers.sources import find_files, identify, open_source
 from core.pool.schema_detection import mapped_fields
-from core.pool.source_files import describe_changes, describe_current, record_files, stored_files
+from core.pool.source_files import describe_current, describe_since, record_files, stored_files
 from core.pool.validation import ROW_SCHEMA
 from core.schema import FieldMap, IntArray, Pool, Progress, Row, format_place, ignore_progress
 from core.workspace.files import (
@@ -98,7 +98,8 @@ def load_pool(
             document["files"] = record_files(find_files(location, split, name), document["files"])
             if identify(location) != identity:
                 raise PoolError(f"{source} was changed while it was read. Open it again when nothing writes to it.")
-            document["notices"] = [*_changes(workspace, document), *document["notices"]]
+            changes = describe_since(map(_document, _by_last_use(workspace)), document)
+            document["notices"] = [*changes, *document["notices"]]
             write_json(temporary / "pool.json", document)
         pool = _open(folder)
     return _opened(pool, folder, source)
@@ -112,22 +113,6 @@ def load_stored(source: str, *, workspace: Path, fields: FieldMap | None = None,
     folder = _folder(workspace, identify(source), fields, _options(**options))
     pool = _open_whole(folder)
     return None if pool is None else _opened(pool, folder, source)
-
-
-def _changes(workspace: Path, document: dict[str, Any]) -> list[str]:
-    """Return a sentence on the files that have changed since a folder or pattern was last imported."""
-    if len(document["files"]) < 2:
-        return []
-    for path in _by_last_use(workspace):
-        try:
-            earlier = read_json(path)
-        except DamagedFile:
-            continue
-        if earlier.get("files") and (earlier["path"], earlier["options"]) == (document["path"], document["options"]):
-            changes = describe_changes(stored_files(earlier), stored_files(document))
-            again = f"This is another pool; the earlier one opens by its fingerprint, {earlier['fingerprint']}."
-            return [f"Since {document['name']} was last opened, {changes}. {again}"] if changes else []
-    return []
 
 
 def _open_whole(folder: Path) -> Pool | None:
@@ -257,11 +242,18 @@ def _by_last_use(workspace: Path) -> list[Path]:
     return [path for _, path in sorted(files, reverse=True)]
 
 
-def _entry(path: Path) -> dict[str, Any] | None:
+def _document(path: Path) -> dict[str, Any] | None:
+    """Return the content of a pool.json; None if it is damaged."""
     try:
-        document = read_json(path)
+        return dict(read_json(path))
     except DamagedFile as error:
         log_once(str(error))
+        return None
+
+
+def _entry(path: Path) -> dict[str, Any] | None:
+    document = _document(path)
+    if document is None:
         return None
     facts = {k: document[k] for k in ("name", "source", "fingerprint", "rows", "set_aside")}
     time = datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat(timespec="seconds")

@@ -3,7 +3,7 @@
 A stored pool holds its rows itself, so a file that changes later is named, and never misread.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,24 @@ def stored_files(document: Mapping[str, Any]) -> tuple[PoolFile, ...]:
 def describe_changes(then: Sequence[PoolFile], now: Sequence[PoolFile]) -> str:
     """Return in words which files have changed, are missing or new: the start of a sentence; "" if none."""
     return _in_words({f.name: f.xxh128 for f in then}, {f.name: f.xxh128 for f in now})
+
+
+def describe_since(earlier: Iterable[Mapping[str, Any] | None], document: Mapping[str, Any]) -> list[str]:
+    """Return a sentence on the files that have changed since a folder or pattern was last imported.
+
+    `earlier`: what was stored of the pools of the workspace, last opened first.
+    """
+    files = stored_files(document)
+    last = next((pool for pool in earlier if pool and pool.get("files") and _same_source(pool, document)), None)
+    if last is None or max(len(files), len(last["files"])) < 2:
+        return []
+    changes = describe_changes(stored_files(last), files)
+    again = f"This is another pool; the earlier one opens by its fingerprint, {last['fingerprint']}."
+    return [f"Since {document['name']} was last opened, {changes}. {again}"] if changes else []
+
+
+def _same_source(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    return (one["path"], one["options"]) == (other["path"], other["options"])
 
 
 def describe_current(document: Mapping[str, Any]) -> list[str]:

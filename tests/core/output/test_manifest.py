@@ -8,6 +8,7 @@ import pytest
 from core.errors import RecipeError, ReplayError
 from core.output.manifest import build_manifest, read_manifest, verify_rows, write_manifest
 from core.output.writer import write_selection
+from core.pool.pools import load_pool
 from core.schema import Pool
 from tests.core.pool.pools import make_pool
 
@@ -39,6 +40,45 @@ def test_it_names_the_rows_in_the_files_order(tmp_path):
 def test_it_names_the_files_that_were_written_without_their_folder(tmp_path):
     output = make_manifest(make_answer_pool(), tmp_path).output
     assert (output.file, output.rejected, output.rows) == ("chosen.jsonl", "chosen.rejected.jsonl", 2)
+
+
+class TestFiles:
+    @pytest.fixture
+    def shards(self, tmp_path):
+        """Return a function that opens rows, two a file, as one pool."""
+
+        def open_shards(*outputs):
+            folder = tmp_path / "data"
+            for k in range(0, len(outputs), 2):
+                rows = [{"instruction": f"q{k + n}", "output": text} for n, text in enumerate(outputs[k : k + 2])]
+                folder.mkdir(exist_ok=True)
+                (folder / f"part-{k // 2}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+            return load_pool(str(folder), workspace=tmp_path / "workspace")
+
+        return open_shards
+
+    def test_it_lists_the_files_of_the_pool(self, shards, tmp_path):
+        pool = shards("a", "b", "c", "d")
+        files = make_manifest(pool, tmp_path).pool.files
+        assert [(file.name, file.rows, file.skipped) for file in files] == [
+            ("part-0.jsonl", 2, 0),
+            ("part-1.jsonl", 2, 0),
+        ]
+        assert [file.xxh128 for file in files] == [file.xxh128 for file in pool.files]
+        assert str(tmp_path) not in str(files)
+
+    def test_files_that_have_changed_are_named(self, shards, tmp_path):
+        manifest = make_manifest(shards("a", "b", "c", "d"), tmp_path)
+        changed = shards("a", "b", "c", "other", "new")
+        with pytest.raises(ReplayError, match=r"Of its files, part-1.jsonl has changed, part-2.jsonl is new\. Row '"):
+            verify_rows(changed, manifest)
+
+    def test_a_row_that_has_changed_is_named_with_its_file(self, shards, tmp_path):
+        pool = shards("a", "b", "c", "d")
+        manifest = make_manifest(pool, tmp_path)
+        rows = [row.model_copy(update={"hash": "0" * 32}) for row in manifest.rows]
+        with pytest.raises(ReplayError, match=r"\(part-0.jsonl, line 2\) has changed since it was selected"):
+            verify_rows(pool, manifest.model_copy(update={"rows": rows}))
 
 
 def test_it_reads_back_unchanged(tmp_path):

@@ -64,6 +64,13 @@ def test_changed_files_are_named_when_the_folder_is_opened_again(load, change):
     assert len(again) == 6
 
 
+def test_the_only_file_that_is_left_names_the_others(load, data):
+    load()
+    (data / "part-0.jsonl").unlink()
+    (data / "part-2.jsonl").unlink()
+    assert load().notices[0].startswith("Since data was last opened, part-0.jsonl and part-2.jsonl are missing. ")
+
+
 def test_changed_files_are_named_when_the_stored_pool_is_opened_which_keeps_its_rows(load, change, data, tmp_path):
     first = load()
     change()
