@@ -1,7 +1,7 @@
 """Progress reporting. The engine calls a `Reporter`; a progress bar, a job file or nothing displays it."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any, Protocol
 
@@ -23,6 +23,9 @@ class Reporter(Protocol):
     def waiting(self, why: str) -> None:
         """Report that the work is blocked until another worker has finished."""
 
+    def workers(self, task: str, replaced: Sequence[str] = ()) -> None:
+        """Report that workers share the work: the key of their task, and a sentence on each that was replaced."""
+
     def note(self, text: str) -> None:
         """Log a fact."""
 
@@ -42,12 +45,27 @@ class SilentReporter:
     def waiting(self, why: str) -> None:
         """Ignore it."""
 
+    def workers(self, task: str, replaced: Sequence[str] = ()) -> None:
+        """Ignore it."""
+
     def note(self, text: str) -> None:
         """Ignore it."""
 
 
 class TerminalReporter(SilentReporter):
     """Base class of reporters that write to stderr; close them at the end."""
+
+    def waiting(self, why: str) -> None:
+        """Write why nothing moves."""
+        self._write(why)
+
+    def workers(self, task: str, replaced: Sequence[str] = ()) -> None:
+        """Write which worker was replaced last."""
+        if replaced:
+            self._write(replaced[-1])
+
+    def _write(self, sentence: str) -> None:
+        sys.stderr.write(f"{sentence}\n")
 
     def close(self) -> None:
         """End the current stage."""
@@ -69,10 +87,6 @@ class LineReporter(TerminalReporter):
             self._written = monotonic()
             count = _count_text(rows, self._rows)
             sys.stderr.write(f"{self._name}: {100 * work // max(self._work, 1)}% {count}".rstrip() + "\n")
-
-    def waiting(self, why: str) -> None:
-        """Write why nothing moves."""
-        sys.stderr.write(f"{why}\n")
 
 
 class BarReporter(TerminalReporter):
@@ -107,11 +121,10 @@ class BarReporter(TerminalReporter):
             if work >= self._bar.total:
                 self.close()
 
-    def waiting(self, why: str) -> None:
-        """Print why nothing moves."""
+    def _write(self, sentence: str) -> None:
         from tqdm.auto import tqdm
 
-        tqdm.write(why, file=sys.stderr)
+        tqdm.write(sentence, file=sys.stderr)
 
     def close(self) -> None:
         """Close the current bar."""

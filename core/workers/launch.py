@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
@@ -69,7 +69,7 @@ def run_workers(task: Task, places: Sequence[Place], report: Reporter) -> None:
         for worker in crew:
             stack.callback(worker.stop)
             worker.start()
-        while not all([worker.has_ended(report, progress) for worker in crew]):
+        while not all([worker.has_ended(progress) for worker in crew]):
             progress.update()
             time.sleep(POLL_S)
 
@@ -82,25 +82,44 @@ class Progress:
     report: Reporter
     _stage: str = ""
     _done: int = -1
+    _waits: str = ""
+    _replaced: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.report.workers(self.task.key)
 
     def update(self) -> list[WorkerRecord]:
         """Report how far the work is by now; return the records of the workers."""
         records = list_workers(Workspace(self.task.workspace), self.task.key)
-        working = [record for record in records if record.stage]
+        working = [record for record in records if record.stage and not record.waits]
         if working:
-            latest = max(working, key=lambda record: record.updated)
+            latest = max(
+                working, key=lambda record: (record.part >= 0 and record.work < record.total_work, record.updated)
+            )
             furthest = max((one for one in working if one.stage == latest.stage), key=lambda one: one.work)
             self._show(furthest)
+        elif records and all(record.waits for record in records):
+            self._wait(records[0].waits)
         return records
+
+    def replace(self, sentence: str) -> None:
+        """Report that a worker ended unexpectedly and was replaced."""
+        self._replaced.append(sentence)
+        self.report.workers(self.task.key, tuple(self._replaced))
 
     @property
     def mark(self) -> tuple[str, int]:
         """What changes with every part that is stored."""
         return self._stage, self._done
 
+    def _wait(self, why: str) -> None:
+        if why != self._waits:
+            self._waits, self._stage = why, ""
+            self.report.waiting(why)
+
     def _show(self, record: WorkerRecord) -> None:
         if record.stage != self._stage:
-            self._stage, self._done = record.stage, record.done
+            self._stage, self._done, self._waits = record.stage, record.done, ""
             self.report.stage(
                 record.stage, rows=record.total, work=record.total_work, done_rows=record.done, done_work=record.work
             )
@@ -121,7 +140,7 @@ class _Worker:
         self._errors: IO[bytes] = TemporaryFile()  # noqa: SIM115  read when the process has ended
         self._process = start_worker(self.task, self.shard, self.place, self._errors)
 
-    def has_ended(self, report: Reporter, progress: Progress) -> bool:
+    def has_ended(self, progress: Progress) -> bool:
         """Return whether its work is done; start it again if it died. Raise the error that it ended with."""
         code = self._process.poll()
         if code is None or code == 0:
@@ -137,7 +156,7 @@ class _Worker:
                 f"{code}{f': {line}' if line else ''}). Choose fewer workers and run the same command again; finished "
                 "parts are kept."
             )
-        report.note(f"{name} ended unexpectedly (exit code {code}) and was replaced.")
+        progress.replace(f"{name} ended unexpectedly (exit code {code}) and was replaced.")
         self._close()
         self.start()
         return False

@@ -8,7 +8,7 @@ A worker removes its record at its end. What a killed one left counts no more, a
 import os
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -36,6 +36,7 @@ class WorkerRecord:
     born: str  # birth mark of its process
     place: str = ""  # such as "cpu" or "cuda:0"
     stage: str = ""
+    waits: str = ""  # for what; "" = it works
     part: int = -1  # of the stage, from 0; -1: none
     parts: int = 0
     rows: int = 0  # of this stage that it has computed itself
@@ -98,34 +99,38 @@ class WorkerReporter:
         """Begin a stage."""
         self._inner.stage(name, rows=rows, work=work, done_rows=done_rows, done_work=done_work)
         self._began, self._own = time.monotonic(), 0
-        self._change(stage=name, part=-1, rows=0, rate=0.0, done=done_rows, total=rows, work=done_work, total_work=work)
+        done = {"done": done_rows, "total": rows, "work": done_work, "total_work": work}
+        self._change(at_once=True, stage=name, waits="", part=-1, parts=0, rows=0, rate=0.0, **done)
 
     def part(self, number: int, of: int, rows: int) -> None:
         """Begin a part."""
         self._inner.part(number, of, rows)
         self._own = rows
-        self._change(part=number, parts=of)
+        self._change(at_once=True, waits="", part=number, parts=of)
 
     def advance(self, rows: int, work: int) -> None:
         """Update the counts."""
         self._inner.advance(rows, work)
         own, self._own = self._record.rows + self._own, 0
         seconds = max(time.monotonic() - self._began, 1e-9)
-        self._change(rows=own, rate=own / seconds, done=rows, work=work)
+        self._change(work == self._record.total_work, rows=own, rate=own / seconds, done=rows, work=work)
 
     def waiting(self, why: str) -> None:
         """Show what the worker waits for."""
         self._inner.waiting(why)
-        self._change(part=-1)
+        self._change(at_once=True, waits=why, part=-1)
+
+    def workers(self, task: str, replaced: Sequence[str] = ()) -> None:
+        """Pass it on."""
+        self._inner.workers(task, replaced)
 
     def note(self, text: str) -> None:
         """Pass a note on."""
         self._inner.note(text)
 
-    def _change(self, **changes: Any) -> None:
-        stage_ends = "stage" in changes or changes.get("work") == self._record.total_work
+    def _change(self, at_once: bool, **changes: Any) -> None:
         self._record = replace(self._record, **changes)
-        if stage_ends or time.monotonic() - self._written >= INTERVAL_S:
+        if at_once or time.monotonic() - self._written >= INTERVAL_S:
             self._write()
 
     def _write(self) -> None:

@@ -67,6 +67,8 @@ class _Progress(_Record):
     eta: float | None = None
     message: str = ""
     result: dict[str, Any] = {}
+    task: str = ""
+    replaced: list[str] = []
     updated: str = ""
 
 
@@ -91,6 +93,8 @@ class Job:
     eta: float | None = None  # seconds to the end of this stage
     message: str = ""
     result: Mapping[str, Any] = field(default_factory=dict)
+    task: str = ""  # of the workers that share the work, as core.workers.records names it; "" = it has none
+    replaced: Sequence[str] = ()  # a sentence on each worker that ended unexpectedly
     started: str = ""
     updated: str = ""
 
@@ -201,7 +205,9 @@ def cancel_job(workspace: Workspace, job: Job) -> Job:
     _stop(job.folder)
     now = get_job(workspace, job.id)
     if now.state not in ("done", "failed"):
-        JobReporter(job.folder).finish("cancelled", "Cancelled. Resume continues from the last finished part.")
+        report = JobReporter(job.folder)
+        report.state |= {"task": now.task, "replaced": list(now.replaced)}
+        report.finish("cancelled", "Cancelled. Resume continues from the last finished part.")
     return get_job(workspace, job.id)
 
 
@@ -293,6 +299,10 @@ class JobReporter:
     def waiting(self, why: str) -> None:
         """Report that the job waits for another worker."""
         self._write(state="queued", message=why)
+
+    def workers(self, task: str, replaced: Sequence[str] = ()) -> None:
+        """Store whose records show the workers of the job, and which of them were replaced."""
+        self._write(task=task, replaced=list(replaced))
 
     def note(self, text: str) -> None:
         """Show the note as the job's message."""

@@ -25,7 +25,8 @@ from core.workspace.folder import Workspace, content_key
 from core.workspace.parts import Parts
 from core.workspace.shards import ALONE, Shard
 
-POLL_S = 0.2  # between looks at parts that other shards compute
+POLL_S = 0.2  # between looks at parts that other shards compute, where nothing is left to do
+LOOK_S = 2.0  # the same, while there is
 WAITING = "Waiting for another job that measures the same."
 
 
@@ -99,32 +100,32 @@ class Stages:
         """Call compute(part, rows), which stores it, for each part that is missing in any of `stores`.
 
         All stores have the same plan. `work` is (N,), the work in each row of the pool; rows in no part do not count.
-        Returns when all parts are stored, by this worker or by other shards.
+        Returns when all parts are stored, by this worker or by other shards; what is reported is done by any of them.
         """
         plan = stores[0].plan
-        every = np.concatenate([*plan, np.empty(0, np.int64)])
-        left = self.shard.order(sorted({part for store in stores for part in store.missing()}))
-        total = int(work[every].sum())
-        to_do = np.concatenate([*(plan[k] for k in left), np.empty(0, np.int64)])
-        done_rows, done_work = len(every) - len(to_do), total - int(work[to_do].sum())
-        self.report.stage(title, rows=len(every), work=total, done_rows=done_rows, done_work=done_work)
-        waited = False
+        sizes = np.array([(len(rows), work[rows].sum()) for rows in plan], np.int64).reshape(-1, 2)
+        (rows_in_all, total), left = sizes.sum(0).tolist(), self._missing(stores)
+        done_rows, done_work = (sizes.sum(0) - sizes[left].sum(0)).tolist()
+        self.report.stage(title, rows=rows_in_all, work=total, done_rows=done_rows, done_work=done_work)
+        waited, looked = False, monotonic()
         while left:
-            busy = []
-            for part in left:
-                if not self._claim(stores, part, compute):
-                    busy.append(part)
-                    continue
-                rows = plan[part]
-                done_rows, done_work = done_rows + len(rows), done_work + int(work[rows].sum())
-                self.report.advance(done_rows, done_work)
-                self.report.note(f"{title}: part {part + 1} of {len(plan)} is stored ({len(rows)} rows).")
-            if len(busy) == len(left):
+            claimed = next((part for part in left if self._claim(stores, part, compute)), None)
+            if claimed is not None:
+                left.remove(claimed)
+                self.report.note(f"{title}: part {claimed + 1} of {len(plan)} is stored ({sizes[claimed, 0]} rows).")
+            else:
                 if not waited:
-                    self.report.note(f"{title}: other workers compute the last {len(busy)} parts.")
+                    self.report.waiting(f"Waiting for other workers, which compute the last {len(left)} parts.")
                 waited = True
                 sleep(POLL_S)
-            left = busy
+            if claimed is None or (not self.shard.is_alone and monotonic() - looked >= LOOK_S):
+                left, looked = self._missing(stores), monotonic()
+            if (now := (sizes.sum(0) - sizes[left].sum(0)).tolist()) != [done_rows, done_work]:
+                done_rows, done_work = now
+                self.report.advance(done_rows, done_work)
+
+    def _missing(self, stores: Sequence[Parts]) -> list[int]:
+        return self.shard.order({part for store in stores for part in store.missing()})
 
     def _claim(self, stores: Sequence[Parts], part: int, compute: Callable[[int, IntArray], None]) -> bool:
         """Compute a part unless it is stored; return False if another shard is at it."""

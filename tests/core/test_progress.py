@@ -1,8 +1,8 @@
-"""Durations in words."""
+"""Durations in words, and what is written on a terminal."""
 
 import pytest
 
-from core.progress import format_duration
+from core.progress import BarReporter, LineReporter, format_duration
 
 
 @pytest.mark.parametrize(
@@ -21,3 +21,11 @@ from core.progress import format_duration
 )
 def test_durations(seconds, words):
     assert format_duration(seconds) == words
+
+
+@pytest.mark.parametrize("reporter", [LineReporter, BarReporter])
+def test_a_terminal_says_which_worker_was_replaced(reporter, capsys):
+    report = reporter()
+    report.workers("task")
+    report.workers("task", ["Worker 1 was replaced.", "Worker 2 was replaced."])
+    assert capsys.readouterr().err == "Worker 2 was replaced.\n"

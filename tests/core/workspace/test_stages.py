@@ -15,6 +15,7 @@ from core.workspace.checksums import forget_verified
 from core.workspace.files import write_json
 from core.workspace.folder import Workspace
 from core.workspace.parts import MAX_PART_ROWS, plan_blocks, plan_by_work
+from core.workspace.shards import Shard
 from core.workspace.stages import Stages, as_column
 
 SPEC = {"kind": "squares", "of": "rows"}
@@ -152,6 +153,20 @@ def test_a_second_worker_waits_then_finds_the_work_done(workspace):
     thread.join()
     assert recorder.waits == ["Waiting for another job that measures the same."]
     assert (results[0].tolist(), recorder.done) == ([i**2 for i in range(10)], [])
+
+
+def test_a_shard_counts_what_others_have_stored(workspace, monkeypatch):
+    monkeypatch.setattr("core.workspace.stages.LOOK_S", 0.0)
+    recorder = Recorder()
+
+    def write(part, _rows):
+        for each in (part, part + 1):  # the second as if another shard did it meanwhile
+            parts.write(each, pa.table({"square": pa.array(parts.plan[each] ** 2)}))
+
+    stages = Stages(workspace, recorder, Shard(0, 2))
+    with stages.open(SPEC, plan_blocks(12, 2), together=True) as parts:
+        stages.compute_missing([parts], "Squaring", np.ones(12, int), write)
+    assert recorder.done == [(4, 4), (8, 8), (12, 12)]
 
 
 def test_only_missing_files_are_asked_for(workspace, tmp_path):
