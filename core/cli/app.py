@@ -53,7 +53,7 @@ app = Typer(
 )
 
 POOL_HELP = "A file, a folder or quoted pattern of files ('data/*.parquet'), a hub id, or 'demo'"
-PoolArg = Annotated[str, Argument(metavar="POOL", help=f"{POOL_HELP}.")]
+PoolArg = Annotated[list[str], Argument(metavar="POOL", help=f"{POOL_HELP}.")]
 ProofWords = Annotated[list[str], Argument(metavar="POOL", help=f"{POOL_HELP}; or `collect` and a folder.")]
 MethodOpt = Annotated[str, Option("--method", help=f"One of {', '.join(METHODS)}.")]
 ModelOpt = Annotated[str, Option("--model", help="'embedded', 'smollm2', a folder, a GGUF file or a hub id.")]
@@ -294,13 +294,13 @@ def _collect_pool_options(
         mapping = orjson.loads(fields) if fields else None
     except orjson.JSONDecodeError as error:
         raise RecipeError(f"--fields: not JSON ({error}). `inspect --json` prints a mapping to start from.") from error
-    part = {"source": pool, "name": name, "split": split, "revision": pool_revision, "header": not no_header}
-    return part | {"fields": mapping}
+    part = {"source": arguments.read_pool(pool), "name": name, "split": split, "revision": pool_revision}
+    return part | {"header": not no_header, "fields": mapping}
 
 
 def _collect_proof_options(words: ProofWords, set_: ArmSetOpt = None, **options: Any) -> Facts:
     """Collect the options of a proof: those of a recipe but its method. The words are a pool, or `collect FOLDER`."""
-    return _collect_recipe_options(words[0], method=RANDOM, set_=set_, **options) | {"words": words}
+    return _collect_recipe_options(words[:1], method=RANDOM, set_=set_, **options) | {"words": words}
 
 
 _recipe_parameters = dict(inspect_signature(_collect_recipe_options).parameters)

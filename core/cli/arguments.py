@@ -31,6 +31,16 @@ def check_text(options: Facts) -> None:
                 raise RecipeError(f"'{shown}' contains bytes that are not UTF-8. Write it in UTF-8.")
 
 
+def read_pool(words: Sequence[str]) -> str:
+    """Return the pool that the words of a command name; RecipeError if there are several, as from a shell's pattern."""
+    if len(words) > 1:
+        raise RecipeError(
+            f"{len(words):,} pools are given, the first {words[0]}. Give one, or quote a pattern of files, such as "
+            "'data/*.jsonl', so that the shell leaves it as it is."
+        )
+    return words[0]
+
+
 def read_settings(settings: Sequence[str], also: Sequence[str] = ()) -> dict[str, dict[str, str]]:
     """Parse `key=value`, and `method.key=value` of `also`, into parameters by method; "" is that of `--method`."""
     params: dict[str, dict[str, str]] = {}

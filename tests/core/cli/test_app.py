@@ -144,6 +144,15 @@ def test_a_folder_that_holds_no_pool_is_refused(folder):
     )
 
 
+@pytest.mark.parametrize("command", [["inspect"], ["measure", "--method", "longest"], ["duplicates"]])
+def test_a_pattern_that_the_shell_expanded_is_refused_with_what_to_do(command):
+    said = refused(*command, "a-1.jsonl", "a-2.jsonl", "a-3.jsonl")
+    assert said == (
+        "3 pools are given, the first a-1.jsonl. Give one, or quote a pattern of files, such as 'data/*.jsonl', so that "
+        "the shell leaves it as it is.\n"
+    )
+
+
 def test_the_files_of_a_folder_are_a_pool_without_those_of_a_workspace_in_it():
     first = CliRunner().invoke(app, ["inspect", ".", "--json"])
     Path("workspace/exports/chosen.jsonl").write_text("{}")
