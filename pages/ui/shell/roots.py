@@ -46,7 +46,9 @@ def check_source(text: str) -> str:
         raise PoolError("Type a path or a hub id.")
     if typed == "demo" or is_hub_id(typed):
         return typed
-    source = _check_pattern(typed) if file_list.is_pattern(typed) else check_path(typed)
+    with _path_errors(shorten(typed)):
+        pattern = Path(typed).expanduser() if file_list.is_pattern(typed) else None
+    source = check_path(typed) if pattern is None else _check_pattern(pattern)
     if not source.is_file():
         files = file_list.list_files(str(source))
         for file in files.paths if files else ():
@@ -54,13 +56,16 @@ def check_source(text: str) -> str:
     return str(source)
 
 
-def _check_pattern(typed: str) -> Path:
+def _check_pattern(pattern: Path) -> Path:
     """Return a pattern whose folder, the part before its first wildcard, is inside the allowed folders."""
-    pattern = Path(typed).expanduser()
     folder = file_list.folder_of(pattern)
     within = pattern.relative_to(folder)
     if ".." in within.parts:
-        raise PoolError(f"{shorten(typed)} has '..' after a wildcard. Write the pattern without it.")
+        raise PoolError(f"{shorten(str(pattern))} has '..' after a wildcard. Write the pattern without it.")
+    if "**" in within.parts:  # it would search all folders, however many there are
+        raise PoolError(
+            f"{shorten(str(pattern))} has '**'. Give the folder alone: the files in all its folders are read."
+        )
     return check_path(str(folder)) / within
 
 

@@ -148,8 +148,8 @@ def test_a_folder_that_holds_no_pool_is_refused(folder):
 def test_a_pattern_that_the_shell_expanded_is_refused_with_what_to_do(command):
     said = refused(*command, "a-1.jsonl", "a-2.jsonl", "a-3.jsonl")
     assert said == (
-        "3 pools are given, the first a-1.jsonl. Give one, or quote a pattern of files, such as 'data/*.jsonl', so that "
-        "the shell leaves it as it is.\n"
+        "3 pools are given, the first a-1.jsonl. Give one, or quote a pattern of files, such as 'data/*.jsonl', "
+        "so that the shell leaves it as it is.\n"
     )
 
 

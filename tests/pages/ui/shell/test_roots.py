@@ -145,6 +145,14 @@ class TestFoldersAndPatterns:
         with pytest.raises(PoolError, match=r"has '\.\.' after a wildcard"):
             roots.check_source(f"{data}/allowed/{pattern}")
 
+    def test_no_pattern_searches_all_folders(self, data):
+        with pytest.raises(PoolError, match=r"has '\*\*'\. Give the folder alone"):
+            roots.check_source(f"{data}/allowed/**/*.jsonl")
+
+    def test_the_home_of_nobody_is_refused(self, data):
+        with pytest.raises(PoolError, match="cannot be opened"):
+            roots.check_source("~nobody-here/*.jsonl")
+
     @pytest.mark.parametrize("source", ["", "/*.jsonl", "/l*/*.jsonl"])
     def test_a_link_in_it_cannot_leave_the_folder(self, data, source):
         if source.startswith("/l"):
