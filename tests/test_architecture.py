@@ -181,10 +181,10 @@ def test_algorithms_and_methods_import_arrays_only(file):
 
 
 @pytest.mark.parametrize(
-    "module", ["core", "core.cli.app", "core.measurement", "core.measurement.measure", "pages.ui.explore"]
+    "module", ["core", "core.cli.app", "core.measurement.measure", "core.workers.cluster", "pages.ui.explore"]
 )
-def test_importing_it_brings_no_torch(module):
-    code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
+def test_importing_it_brings_no_torch_and_no_ray(module):
+    code = f"import sys, {module}; sys.exit(bool({{'torch', 'ray'}} & sys.modules.keys()))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 

@@ -1,4 +1,4 @@
-"""Every imported package is listed: the app's in requirements.txt, those of tests alone in tests/requirements.txt."""
+"""Every imported package is listed: the app's in requirements.txt, those of extras and tests in their own files."""
 
 import ast
 import re
@@ -54,29 +54,32 @@ def module_names(nodes: Iterable[ast.AST]) -> set[str]:
     return names
 
 
+FILES = ("requirements.txt", "requirements-ray.txt", "tests/requirements.txt")
+EXTRAS = read_requirements("requirements-ray.txt").keys()  # imported only where they are asked for
 APP = imported_by("app.py", "core/**/*.py", "pages/**/*.py")
 TESTS = imported_by("bench/**/*.py", "tests/**/*.py")
 
 
 def test_what_the_app_imports_is_listed():
-    assert not APP - read_requirements("requirements.txt").keys()
+    assert not APP - EXTRAS - read_requirements("requirements.txt").keys()
 
 
 def test_what_benchmarks_and_tests_import_is_listed():
-    assert not TESTS - read_requirements("requirements.txt").keys() - read_requirements("tests/requirements.txt").keys()
+    assert not TESTS - {name for file in FILES for name in read_requirements(file)}
 
 
-@pytest.mark.parametrize(("file", "used"), [("requirements.txt", APP), ("tests/requirements.txt", TESTS)])
+@pytest.mark.parametrize(("file", "used"), [*zip(FILES, (APP, APP, TESTS), strict=True)])
 def test_what_is_listed_is_imported_or_has_its_reason_not_to_be(file, used):
     reasons = {name: reason for name, (_, reason) in read_requirements(file).items()}
     assert {name for name, reason in reasons.items() if not reason.startswith(NOT_IMPORTED)} == used & reasons.keys()
 
 
 def test_nothing_is_listed_twice():
-    assert not read_requirements("requirements.txt").keys() & read_requirements("tests/requirements.txt").keys()
+    names = [name for file in FILES for name in read_requirements(file)]
+    assert len(names) == len(set(names))
 
 
-@pytest.mark.parametrize("file", ["requirements.txt", "tests/requirements.txt"])
+@pytest.mark.parametrize("file", FILES)
 def test_the_versions_listed_are_those_that_are_tested(file):
     wrong = {
         name: version(name) for name, (pin, _) in read_requirements(file).items() if version(name).split("+")[0] != pin

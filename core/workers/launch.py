@@ -1,7 +1,7 @@
 """Start of workers, and what becomes of them: one that dies is replaced, and an error of one is that of all.
 
-The process that starts them computes nothing. When all have ended it runs the same work once more, alone, and finds
-all of it stored.
+The process that starts them computes nothing. When one of them has ended, all work is stored: it ends the others, runs
+the same work once more, alone, and finds it.
 """
 
 import os
@@ -9,8 +9,9 @@ import signal
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -22,7 +23,7 @@ from core.errors import Cancelled, ModelError, WinnowError
 from core.progress import Reporter
 from core.schema import Method, Pool
 from core.selection.recipe import Recipe
-from core.workers.places import Place, check_workers, local_places
+from core.workers.places import Place, check_workers, cluster_address, local_places
 from core.workers.records import WorkerRecord, list_workers
 from core.workers.task import Task, is_measured, measuring
 from core.workers.worker import CANCELLED, FAILED
@@ -42,6 +43,13 @@ def share_work(task: Task, workers: str, device: str, report: Reporter, is_done:
     if one dies again and again.
     """
     check_workers(workers)
+    address = cluster_address(workers)
+    if address is not None:
+        from core.workers.cluster import run_on_cluster  # it starts workers on each node with this module
+
+        if not is_done():
+            run_on_cluster(task, address, device, report)
+        return
     places = local_places(workers, device)
     if len(places) > 1 and not is_done():
         run_workers(task, places, report)
@@ -62,16 +70,24 @@ def share_measuring(
 
 
 def run_workers(task: Task, places: Sequence[Place], report: Reporter) -> None:
-    """Run a worker of a task in each place until all have ended."""
-    progress = Progress(task, report)
-    with ExitStack() as stack:
-        crew = [_Worker(task, Shard(index, len(places)), place) for index, place in enumerate(places)]
+    """Run a worker of a task on this machine in each place until all work is stored."""
+    supervise([LocalWorker(task, Shard(index, len(places)), place) for index, place in enumerate(places)], report)
+
+
+def supervise(crew: Sequence["Worker"], report: Reporter) -> None:
+    """Run the workers of one task until one of them has ended with all work stored, or with an error."""
+    progress = Progress(crew[0].task, report)
+    try:
         for worker in crew:
-            stack.callback(worker.stop)
             worker.start()
-        while not all([worker.has_ended(progress) for worker in crew]):
+        while not any([worker.has_ended(progress) for worker in crew]):
             progress.update()
             time.sleep(POLL_S)
+    finally:
+        for worker in crew:
+            worker.cancel()
+        for worker in crew:
+            worker.close()
 
 
 @dataclass
@@ -128,54 +144,85 @@ class Progress:
             self.report.advance(record.done, record.work)
 
 
-class _Worker:
-    """One worker process on this machine, and its successors."""
+class Worker(ABC):
+    """One worker, and its successors."""
+
+    def __init__(self, task: Task, shard: Shard, place: str) -> None:
+        self.task, self.shard = task, shard
+        self.name = f"Worker {shard.index + 1} of {shard.count} ({place})"
+        self.deaths, self._mark = 0, ("", -1)
+
+    @abstractmethod
+    def start(self) -> None:
+        """Start it, or a successor of one that died."""
+
+    @abstractmethod
+    def poll(self) -> tuple[int, str] | None:
+        """Return its exit code, with its error or why it died; None while it runs."""
+
+    @abstractmethod
+    def cancel(self) -> None:
+        """Ask it to end, if it runs."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End it, if it was started and still runs."""
+
+    def has_ended(self, progress: Progress) -> bool:
+        """Return whether its work is done; start it again if it died. Raise the error that it ended with."""
+        ended = self.poll()
+        if ended is None or ended[0] == 0:
+            return ended is not None
+        code, reason = ended
+        raise_ended(code, reason)
+        self.deaths = self.deaths + 1 if progress.mark == self._mark else 1
+        self._mark = progress.mark
+        if self.deaths >= MAX_DEATHS:
+            raise ModelError(
+                f"{self.name} ended {self.deaths} times without storing a part, perhaps for want of memory ({reason}). "
+                "Choose fewer workers and run the same command again; finished parts are kept."
+            )
+        progress.replace(f"{self.name} ended unexpectedly ({reason}) and was replaced.")
+        self.close()
+        self.start()
+        return False
+
+
+class LocalWorker(Worker):
+    """A process on this machine."""
 
     def __init__(self, task: Task, shard: Shard, place: Place) -> None:
-        self.task, self.shard, self.place = task, shard, place
-        self.deaths, self._mark = 0, ("", -1)
+        super().__init__(task, shard, place.name)
+        self.place = place
+        self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start the process."""
         self._errors: IO[bytes] = TemporaryFile()  # noqa: SIM115  read when the process has ended
         self._process = start_worker(self.task, self.shard, self.place, self._errors)
 
-    def has_ended(self, progress: Progress) -> bool:
-        """Return whether its work is done; start it again if it died. Raise the error that it ended with."""
-        code = self._process.poll()
-        if code is None or code == 0:
-            return code == 0
-        line = self._last_line()
-        raise_ended(code, line)
-        self.deaths = self.deaths + 1 if progress.mark == self._mark else 1
-        self._mark = progress.mark
-        name = f"Worker {self.shard.index + 1} of {self.shard.count} ({self.place.name})"
-        if self.deaths >= MAX_DEATHS:
-            raise ModelError(
-                f"{name} ended {self.deaths} times without storing a part, perhaps for want of memory (exit code "
-                f"{code}{f': {line}' if line else ''}). Choose fewer workers and run the same command again; finished "
-                "parts are kept."
-            )
-        progress.replace(f"{name} ended unexpectedly (exit code {code}) and was replaced.")
-        self._close()
-        self.start()
-        return False
-
-    def stop(self) -> None:
-        """End the process, if it was started and still runs."""
-        if hasattr(self, "_process"):
-            end_worker(self._process)
-            self._close()
-
-    def _last_line(self) -> str:
+    def poll(self) -> tuple[int, str] | None:
+        """Return exit code and last line on stderr, None while the process runs."""
+        code = self._process.poll() if self._process else None
+        if code is None:
+            return None
         self._errors.seek(0)
-        lines = self._errors.read().decode("utf-8", "replace").strip().split("\n")
-        return lines[-1]
+        line = self._errors.read().decode("utf-8", "replace").strip().rpartition("\n")[2]
+        return code, line if code in (FAILED, CANCELLED) else f"exit code {code}{f': {line}' if line else ''}"
 
-    def _close(self) -> None:
-        with suppress(OSError):
-            self._process.stdin.close()  # type: ignore[union-attr]
-        self._errors.close()
+    def cancel(self) -> None:
+        """Send SIGTERM."""
+        if self._process and self._process.poll() is None:
+            self._process.terminate()
+
+    def close(self) -> None:
+        """End the process: SIGTERM, then SIGKILL after GRACE_S."""
+        if self._process:
+            end_worker(self._process)
+            with suppress(OSError):
+                self._process.stdin.close()  # type: ignore[union-attr]
+            self._errors.close()
+            self._process = None
 
 
 def start_worker(task: Task, shard: Shard, place: Place, errors: IO[bytes] | int | None) -> subprocess.Popen[bytes]:

@@ -14,7 +14,7 @@ import psutil
 
 from core.errors import RecipeError
 
-LOCAL, CPU = "local", "cpu"
+LOCAL, CPU, RAY = "local", "cpu", "ray"
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 MAX_WORKERS = 4096
 _CARD = re.compile(r"cuda:\d+")
@@ -31,9 +31,15 @@ class Place:
 def check_workers(workers: str) -> str:
     """Return `workers` as it is; RecipeError if it names no workers."""
     number = int(workers) if workers.isascii() and workers.isdigit() else 0
-    if workers == LOCAL or 0 < number <= MAX_WORKERS:
+    if workers == LOCAL or 0 < number <= MAX_WORKERS or cluster_address(workers) is not None:
         return workers
-    raise RecipeError(f"--workers {workers}: write local, or a number of processes.")
+    raise RecipeError(f"--workers {workers}: write local, a number of processes, ray, or ray:HOST:PORT.")
+
+
+def cluster_address(workers: str) -> str | None:
+    """Return the address of the Ray cluster that `workers` names, "" for the one that runs here; None if it is none."""
+    name, colon, address = workers.partition(":")
+    return address if name == RAY and bool(colon) == bool(address) else None
 
 
 def local_places(workers: str, device: str) -> list[Place]:
