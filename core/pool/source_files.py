@@ -48,13 +48,13 @@ def describe_changes(then: Sequence[PoolFile], now: Sequence[PoolFile]) -> str:
 
 
 def describe_since(earlier: Iterable[Mapping[str, Any] | None], document: Mapping[str, Any]) -> list[str]:
-    """Return a sentence on the files that have changed since a folder or pattern was last imported.
+    """Return a sentence on the files that have changed since a folder or pattern was last imported with other rows.
 
     `earlier`: what was stored of the pools of the workspace, last opened first.
     """
     files = stored_files(document)
     last = next((pool for pool in earlier if pool and pool.get("files") and _same_source(pool, document)), None)
-    if last is None or max(len(files), len(last["files"])) < 2:
+    if last is None or max(len(files), len(last["files"])) < 2 or last["fingerprint"] == document["fingerprint"]:
         return []
     changes = describe_changes(stored_files(last), files)
     again = f"This is another pool; the earlier one opens by its fingerprint, {last['fingerprint']}."

@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from glob import has_magic, iglob
 from pathlib import Path
 from typing import NamedTuple
@@ -35,14 +36,18 @@ class FileList:
     root: Path  # what the names of files are relative to
     names: tuple[str, ...]
 
-    @property
+    @cached_property
     def paths(self) -> list[Path]:
         """Return the path of each file."""
         return [self.root / name for name in self.names]
 
     def shown(self, number: int) -> str:
         """Return a file as messages name it: with its folder."""
-        return f"{self.root.resolve().name}/{self.names[number]}"
+        return f"{self._folder}/{self.names[number]}"
+
+    @cached_property
+    def _folder(self) -> str:
+        return self.root.resolve().name
 
 
 def is_pattern(source: str) -> bool:

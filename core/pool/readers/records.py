@@ -47,7 +47,7 @@ class SourceFile:
     name: str  # relative to the folder of all
     shown: str  # as errors name it
     sample: Sequence[dict[str, Any]]  # objects, for the detection of one schema over all files
-    merged: Mapping[str, Any]  # one object with every field of the first rows
+    merged: Mapping[str, Any]  # one object with every field of the first rows, without their values
 
 
 @dataclass(frozen=True)

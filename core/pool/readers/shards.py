@@ -74,13 +74,12 @@ def _and_more(count: int) -> str:
 
 
 def _merge(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return one object with every field of these rows, nested ones too, each with its first value."""
+    """Return one object with every field of these rows, nested ones too, without their values."""
     merged: dict[str, Any] = {}
     for row in rows:
         for name, value in row.items():
             if isinstance(value, dict):
-                inner = merged.get(name)
-                merged[name] = _merge([inner, value]) if isinstance(inner, dict) else value
+                merged[name] = _merge([merged.get(name) or {}, value])
             else:
-                merged.setdefault(name, value)
+                merged.setdefault(name, None)
     return merged

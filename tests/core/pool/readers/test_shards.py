@@ -193,6 +193,14 @@ def test_a_snapshot_of_the_hub_is_read_by_its_card(write, load):
         load(f"{source}/en/*.parquet", name="en")
 
 
+def test_a_snapshot_in_the_cache_of_the_hub_is_links_to_files_without_endings(write, load, tmp_path):
+    write("blobs", {"a1": parquet(ROWS[:9]), "b2": parquet(ROWS[9:])})
+    (tmp_path / "snapshots" / "main" / "data").mkdir(parents=True)
+    for name, blob in (("train-00000-of-00002.parquet", "a1"), ("train-00001-of-00002.parquet", "b2")):
+        (tmp_path / "snapshots" / "main" / "data" / name).symlink_to(tmp_path / "blobs" / blob)
+    assert list(iter_originals(load(tmp_path / "snapshots" / "main"))) == ROWS
+
+
 def test_files_with_splits_within_open_with_the_split(write, load):
     both = json.dumps({"train": ROWS[:3], "test": ROWS[3:4]}).encode()
     source = write("data", {"1.json": both, "2.json": both})
