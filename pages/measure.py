@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from pages.ui.measure import costs, forms, methods, results, start, status
+from pages.ui.measure import costs, forms, methods, results, start, status, workers
 from pages.ui.shell import jobs, state
 
 pool = state.need_pool()
@@ -21,5 +21,6 @@ results.panels(pool, statuses)
 forms.method_settings(pool, statuses)
 with st.expander("Prompt and tokenization settings", icon=":material/tune:"):
     forms.reading()
+workers.panel(prices)
 start.command_panel(plan)
 results.other_work(pool, plan, statuses)

@@ -16,9 +16,11 @@ from core.schema import Method
 from core.selection.filter_syntax import format_filter
 from core.selection.recipe import PoolPart, ReadingPart, Recipe
 from core.selection.text_search import is_unicode
+from core.workers.places import LOCAL
 from core.workspace.folder import Workspace
 
 DEFAULT_WORKSPACE = Path("workspace")
+WORKERS = "--workers"
 Facts = dict[str, Any]
 
 
@@ -75,6 +77,20 @@ def measure_arguments(
     for method in also:
         arguments += ["--also", method.name, *_settings(method, recipe.reading.model, f"{method.name}.")]
     return arguments + shared_arguments(recipe, workspace)
+
+
+def workers_arguments(workers: str) -> list[str]:
+    """Return the option that names the workers of `measure`, where they are not the default."""
+    return [] if workers == LOCAL else [WORKERS, workers]
+
+
+def replace_workers(arguments: Sequence[str], workers: str) -> list[str]:
+    """Return the arguments of `measure` with other workers."""
+    rest = list(arguments)
+    if WORKERS in rest:
+        place = rest.index(WORKERS)
+        del rest[place : place + 2]
+    return [*rest, *workers_arguments(workers)]
 
 
 def shared_arguments(recipe: Recipe, workspace: Workspace | None = None) -> list[str]:

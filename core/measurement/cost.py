@@ -15,7 +15,7 @@ from core.measurement.stage_times import StageTime, planned_times
 from core.measurement.stages import ACTIVATIONS, PASS_GIVES
 from core.measurement.trial import Rates, run_trial
 from core.models.encoder import Encoder
-from core.models.loading import load_tokenizer
+from core.models.loading import count_cards, load_tokenizer
 from core.models.reference import resolve_model
 from core.progress import Reporter
 from core.schema import IntArray, Method, Pool, Reading
@@ -50,6 +50,7 @@ class Estimate:
     trial_seconds: float
     device: str
     dtype: str
+    cards: int  # GPUs that may share the work
     rates: dict[str, Any]  # of the trial: core.measurement.trial.Rates
 
 
@@ -117,6 +118,7 @@ def estimate(
         trial_seconds=rates.seconds,
         device=rates.device,
         dtype=rates.dtype,
+        cards=count_cards() if reading.device in ("auto", "cuda") else 0,
         rates=timed,
     )
 

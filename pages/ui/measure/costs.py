@@ -27,6 +27,7 @@ class Prices:
     rows: int
     tokens: int
     base_stored: bool  # the base model has read the pool
+    trial: Mapping[str, Any]  # result of the newest trial; empty before one
 
 
 def find_prices(pool: Pool) -> Prices:
@@ -37,7 +38,8 @@ def find_prices(pool: Pool) -> Prices:
     for result in reversed(results):
         rates |= {name: rate for name, rate in result.get("rates", {}).items() if rate}
     base = find_signal(cached.workspace(), pool, "base", now.reading)
-    return Prices(rates, len(pool), results[0]["tokens"] if results else 0, base is not None)
+    trial: Mapping[str, Any] = results[0] if results else {}
+    return Prices(rates, len(pool), trial.get("tokens", 0), base is not None, trial)
 
 
 def _is_trial(job: Job, pool: Pool) -> bool:

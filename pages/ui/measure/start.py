@@ -12,7 +12,7 @@ from core.models.reference import describe_weights
 from core.schema import Pool
 from core.workspace.jobs import Job
 from pages.ui.data import cached
-from pages.ui.measure import costs
+from pages.ui.measure import costs, workers
 from pages.ui.measure.costs import Prices
 from pages.ui.measure.status import Status
 from pages.ui.shell import jobs, running, show, state
@@ -64,6 +64,7 @@ def _start(waiting: Sequence[Status], prices: Prices, plan: jobs.Plan) -> None:
         st.caption(_describe_work(waiting, prices))
     else:
         costs.table(stages, estimated=True)
+        workers.about_times(prices)
     if trial is not None and trial.state == "done":
         costs.about_trial(trial.result)
     incomplete = [status.method.label for status in waiting if status.problem]

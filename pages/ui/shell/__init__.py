@@ -18,6 +18,7 @@ context        the sidebar
 term_dialog    the glossary as a dialog, opened by a button or by a word that links to its entry
 imports        pools that a job reads for a tab
 running        measurements at work: their progress, for the pages that wait for them
+workers        the workers of a job: where each is, what it does, which were replaced
 jobs           jobs on screen: plan, start, cancel, resume
 road           the steps from a pool to an export, with their status
 hints          three hints beside what they explain, until they are dismissed

@@ -16,7 +16,12 @@ from pages.ui.words import model_name, param_words, shorten
 
 MAX_LENGTH = 60  # characters of a description
 MAX_VALUE_LENGTH = 16  # characters of a text parameter that is shown
-NAMES = {"also": "methods to measure", "contenders": "compared methods", "reading": "prompt and tokenization settings"}
+NAMES = {
+    "also": "methods to measure",
+    "workers": "workers",
+    "contenders": "compared methods",
+    "reading": "prompt and tokenization settings",
+}
 
 
 def describe_change(before: Settings, after: Settings) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import streamlit as st
 
-from core.cli.arguments import measure_arguments
+from core.cli.arguments import measure_arguments, replace_workers, workers_arguments
 from core.measurement.lookup import pick_run
 from core.measurement.runs import list_runs
 from core.methods import METHODS
@@ -17,7 +17,7 @@ from core.schema import Pool
 from core.workspace.folder import content_key
 from core.workspace.jobs import Job, cancel_job, delete_job, get_job, list_jobs, restart_job, start_job
 from pages.ui.data import cached
-from pages.ui.shell import recent, running, show, state, visitors
+from pages.ui.shell import recent, running, show, state, visitors, workers
 from pages.ui.shell.running import POLL_S
 from pages.ui.words import escape_markdown, join_words, the_model
 
@@ -58,7 +58,10 @@ def plan(pool: Pool) -> Plan:
         key=key,
         title=f"{names} on {show.pool_name(pool.name, pool.source)} with {the_model(model)}",
         about={"key": key, "pool": pool.fingerprint, "pool_name": pool.name, "model": model, **measured},
-        measure=tuple(measure_arguments(recipe, "measure", cached.workspace(), methods[1:])),
+        measure=(
+            *measure_arguments(recipe, "measure", cached.workspace(), methods[1:]),
+            *workers_arguments(now.workers),
+        ),
         estimate=tuple(measure_arguments(recipe, "estimate", cached.workspace(), methods[1:])),
     )
 
@@ -81,11 +84,17 @@ def is_own(job: Job) -> bool:
 
 
 def resume(job: Job) -> None:
-    """Go on with a job that has stopped; with another visitor's as a new job of one's own."""
-    if is_own(job):
+    """Go on with a job that has stopped, with the workers that are set now.
+
+    A new job goes on with one of another visitor, or of other workers.
+    """
+    command = job.command
+    if job.about.get("kind") == "measure":
+        command = tuple(replace_workers(command, state.settings().workers))
+    if is_own(job) and command == job.command:
         restart_job(cached.workspace(), job)
     else:
-        launch(job.command, title=job.title, about=job.about)
+        launch(command, title=job.title, about=job.about)
 
 
 def _shown_title(job: Job) -> str:
@@ -162,6 +171,7 @@ def _draw(job: Job) -> None:
             _buttons(job)
         if job.live:
             running.progress(job)
+            workers.draw(job)
         elif job.state != "done":
             _outcome(job)
 
@@ -171,6 +181,7 @@ def _outcome(job: Job) -> None:
         show.error(job.message or "The job ended unexpectedly with no error message.")
     elif job.message:
         st.caption(escape_markdown(job.message))
+    workers.draw_replaced(job)
     log = job.log_tail(LOG_LINES)
     if log:
         with st.expander("End of the log", icon=":material/receipt_long:", expanded=job.state == "interrupted"):

@@ -20,6 +20,7 @@ from pages.ui.shell.access import is_shared, is_this_computer
 from pages.ui.words import shorten
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+CLUSTER = re.compile(r"([\w.-]+):\d{1,5}", re.ASCII)
 MAX_HUB_ID = 96  # characters, as on the hub
 _FILES = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".gz", ".arrow")
 
@@ -129,10 +130,26 @@ def check_server(typed: str) -> str:
         host = ""
     if not host or url.scheme not in ("http", "https") or url.username is not None:
         raise PoolError(f"{shorten(typed)} is no address of a server. Write it as http://127.0.0.1:8000/v1.")
+    _check_host(host)
+    return typed.strip()
+
+
+def check_cluster(typed: str) -> str:
+    """Return the address of a Ray cluster that this app may use, on an allowed host as for servers.
+
+    Raises PoolError otherwise. A cluster runs code of its own in the process that connects to it.
+    """
+    found = CLUSTER.fullmatch(typed.strip())
+    if found is None:
+        raise PoolError(f"{shorten(typed)} is no address of a Ray cluster. Write it as 10.0.0.1:6379.")
+    _check_host(found[1].lower())
+    return found[0]
+
+
+def _check_host(host: str) -> None:
     allowed_hosts = {name.strip().lower() for name in os.environ.get("WINNOW_SERVERS", "").split(",")}
     if host not in allowed_hosts and not is_this_computer(host):
         raise PoolError(
             f"{host} is not a server that this app may ask. Start the app with its host in WINNOW_SERVERS, or measure "
             "from the command line."
         )
-    return typed.strip()

@@ -83,7 +83,7 @@ def progress(job: Job) -> None:
     facts, unit = [f"{job.fraction:.0%}"] if job.fraction else [], job.about.get("unit", ROWS)
     facts += [f"{job.done:,} of {job.total:,} {unit}"] if job.total else []
     if job.total and job.rate > 0 and unit == ROWS:
-        facts.append(f"{show.format_count(job.rate) if job.rate >= 100 else f'{job.rate:.1f}'} rows/s")
+        facts.append(f"{show.format_rate(job.rate)} rows/s{' together' if job.task else ''}")
     if job.eta is not None:
         facts.append(f"{show.format_duration(job.eta)} left in this stage")
     st.caption(" · ".join([*facts, KEPT]))

@@ -8,7 +8,7 @@ import streamlit as st
 from core.errors import RecipeError
 from pages.ui.shell.address import write_address
 from pages.ui.shell.changes import change
-from pages.ui.shell.saved_files import load_all, saved_file, write_saved
+from pages.ui.shell.saved_files import NOT_SAVED, load_all, saved_file, write_saved
 from pages.ui.shell.settings import POOL, Settings, settings
 from pages.ui.shell.widgets import leave_notice
 
@@ -28,7 +28,7 @@ def load_saved(name: str, apply: Callable[..., None] = change) -> bool:
     if wanted is None:
         leave_notice(f"This pool has no saved selection named '{name}'.")
         return False
-    apply(**{f.name: getattr(wanted, f.name) for f in fields(Settings) if f.name != "contenders"})
+    apply(**{f.name: getattr(wanted, f.name) for f in fields(Settings) if f.name not in NOT_SAVED})
     return True
 
 

@@ -15,6 +15,7 @@ from pages.ui.shell.settings import FORMAT, POOL, Settings, settings, settings_f
 from pages.ui.shell.widgets import leave_notice
 
 MAX_NAME_LENGTH = 80  # characters of a saved selection's name
+NOT_SAVED = ("contenders", "workers")  # settings that are no part of a selection
 
 
 def saved_selections(pool: Pool) -> Mapping[str, Settings]:
@@ -44,10 +45,10 @@ def load_all(fingerprint: str) -> dict[str, Settings]:
 
 
 def write_saved(name: str, selection: Settings) -> None:
-    """Write settings, without contenders, as a saved selection. Raises RecipeError for a bad name."""
+    """Write settings as a saved selection. Raises RecipeError for a bad name."""
     if not name or len(name) > MAX_NAME_LENGTH or not name.isprintable():
         raise RecipeError(f"A saved selection needs a name of 1 to {MAX_NAME_LENGTH} characters.")
-    write_json(saved_file(name), {"format": FORMAT, "name": name, **asdict(replace(selection, contenders=()))})
+    write_json(saved_file(name), {"format": FORMAT, "name": name, **asdict(_selection(selection))})
 
 
 def saved_file(name: str) -> Path:
@@ -56,5 +57,10 @@ def saved_file(name: str) -> Path:
 
 
 def _serialize(selection: Settings) -> bytes:
-    """Serialize all but the contenders, which are no part of a selection. As JSON a list equals a tuple."""
-    return orjson.dumps(asdict(replace(selection, contenders=())), option=orjson.OPT_SORT_KEYS)
+    """Serialize a selection. As JSON a list equals a tuple."""
+    return orjson.dumps(asdict(_selection(selection)), option=orjson.OPT_SORT_KEYS)
+
+
+def _selection(now: Settings) -> Settings:
+    """Return settings with the initial value of what is no part of a selection."""
+    return replace(now, **{name: getattr(Settings(), name) for name in NOT_SAVED})

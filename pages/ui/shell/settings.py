@@ -16,6 +16,7 @@ from core.methods import METHODS
 from core.schema import Reading
 from core.selection.filters import Filter
 from core.selection.selection import Pin
+from core.workers.places import LOCAL
 from core.workspace.files import read_json, write_json
 from pages.ui.shell import recent, visitors
 from pages.ui.shell.widgets import leave_notice
@@ -51,6 +52,7 @@ class Settings:
     filters: tuple[Filter, ...] = ()
     pins: tuple[Pin, ...] = ()
     also: tuple[str, ...] = ()  # other methods to measure in the same pass
+    workers: str = LOCAL  # who measures, as core.workers.places says it; no part of a selection
     contenders: tuple[Contender, ...] = ()  # what the Compare page compares; empty: the default contenders
 
 

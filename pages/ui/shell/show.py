@@ -262,6 +262,11 @@ def pool_name(name: str, source: str) -> str:
     return "Demo pool" if source == "demo" else name
 
 
+def format_rate(rate: float) -> str:
+    """Format a number of rows a second."""
+    return format_count(rate) if rate >= 100 else f"{rate:.1f}"
+
+
 def format_count(n: float) -> str:
     """Format a count: 12,345 up to six digits, then 1.23 M."""
     if abs(n) < 1_000_000:
