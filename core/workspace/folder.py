@@ -12,7 +12,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from core.workspace.files import disk_errors, make_folder
-from core.workspace.leftovers import DAY_S, find_leftovers, sweep
+from core.workspace.leftovers import DAY_S, find_leftovers, find_worker_traces, sweep
 
 FORMAT = 1  # of all files in a workspace; part of every key, so that files of an older format are never misread
 FOLDERS = ("pools", "measurements", "models", "runs", "proofs", "jobs", "exports", "selections", "locks")
@@ -55,7 +55,7 @@ class Workspace:
         if mark.exists() and time.time() - mark.stat().st_mtime < DAY_S:
             return
         with suppress(Timeout), lock.acquire(timeout=0):
-            sweep(find_leftovers(self.root))
+            sweep([*find_leftovers(self.root), *find_worker_traces(self.root)])
             mark.touch()
 
     @contextmanager

@@ -78,7 +78,7 @@ class Inventory:
     """All items of one workspace, largest first within a kind."""
 
     items: tuple[Item, ...]
-    other_bytes: int  # of all else: locks, the demo pool ...
+    other_bytes: int  # of all else: locks, records of workers, the demo pool ...
 
     @property
     def bytes(self) -> int:

@@ -1,4 +1,7 @@
-"""Leftovers of killed workers: temporary files and folders, `.NAME.xxxxxxxx`, next to the file they were to become."""
+"""Leftovers of killed workers: temporary files and folders, `.NAME.xxxxxxxx`, next to the file they were to become.
+
+Workers that shared a task also leave their records and the locks of single parts.
+"""
 
 import os
 import re
@@ -13,7 +16,7 @@ TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}")  # as tempfile names them in core/
 
 
 def sweep(leftovers: Iterable[Path]) -> None:
-    """Remove those of these temporary files and folders that nothing was written to for a day."""
+    """Remove those of these files and folders that nothing was written to for a day."""
     for path in list(leftovers):
         with suppress(OSError):  # its worker has finished it, or it is another account's
             if time.time() - max(_times(path)) > DAY_S:
@@ -31,6 +34,12 @@ def find_leftovers(root: Path) -> Iterator[Path]:
                     yield Path(entry.path)
                 elif entry.is_dir(follow_symlinks=False):
                     folders.append(Path(entry.path))
+
+
+def find_worker_traces(root: Path) -> Iterator[Path]:
+    """Yield the folder of records of each task that workers share or shared, and the locks of parts."""
+    yield from root.glob("workers/*")
+    yield from root.glob("locks/part-*.lock")
 
 
 def _times(path: Path) -> Iterator[float]:

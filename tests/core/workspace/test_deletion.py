@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -21,6 +23,7 @@ from tests.core.workspace.test_inventory import BASE, OLD, POOL, RUN, STATE, TOK
 
 __all__ = ["filled"]
 OLD_TIME = 1_000_000_000
+ROOT = Path(__file__).parents[3]
 
 
 def delete(workspace, kind, *keys):
@@ -111,28 +114,50 @@ def test_a_job_of_an_unknown_pool_keeps_all_data(filled, worker):
 
 
 HOLD = """
-import sys, time, filelock
-lock = filelock.FileLock(sys.argv[1])
-lock.acquire()
-print(flush=True)
-time.sleep(60)
+import sys, time
+from core.workspace.folder import Workspace
+with Workspace(sys.argv[1]).hold(sys.argv[2], shared=sys.argv[3] == "shared"):
+    print(flush=True)
+    time.sleep(60)
 """
 
 
-@pytest.mark.parametrize("lock", [f"measurement-{BASE}", "run-ffffffffffffffff"])
-def test_a_worker_without_a_job_is_known_by_its_lock(filled, lock):
-    """The first is of POOL; the second of a run that is not stored yet, so it may be of any pool."""
-    path = filled.root / "locks" / f"{lock}.lock"
-    process = subprocess.Popen([sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE)
+@contextmanager
+def held(workspace, lock, *how):
+    """Let other processes hold a lock, each in one of these ways: "alone" or "shared"."""
+    processes = []
+    for each in how:
+        command = [sys.executable, "-c", HOLD, str(workspace.root), lock, each]
+        processes.append(subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT))
     try:
-        process.stdout.readline()
-        for kind, key in (("pools", "1111"), ("stages", TOKENS), ("runs", RUN)):
-            with pytest.raises(WorkspaceError, match="a job is using it"):
-                delete(filled, kind, key)
+        for process in processes:
+            process.stdout.readline()
+        yield processes
     finally:
-        process.kill()
-        process.communicate()
+        for process in processes:
+            process.kill()
+            process.communicate()
+
+
+@pytest.mark.parametrize("how", [["alone"], ["shared", "shared"]], ids=["a worker", "two shards"])
+@pytest.mark.parametrize("lock", [f"measurement-{BASE}", "run-ffffffffffffffff"])
+def test_a_worker_without_a_job_is_known_by_its_lock(filled, lock, how):
+    """The first is of POOL; the second of a run that is not stored yet, so it may be of any pool."""
+    with held(filled, lock, *how) as processes:
+        for process in processes:  # until the last has ended
+            for kind, key in (("pools", "1111"), ("stages", TOKENS), ("runs", RUN)):
+                with pytest.raises(WorkspaceError, match="a job is using it"):
+                    delete(filled, kind, key)
+            process.kill()
+            process.wait()
     delete(filled, "stages", TOKENS)
+
+
+def test_a_shard_that_begins_meanwhile_keeps_the_item(filled, monkeypatch):
+    monkeypatch.setattr(deletion, "find_used", lambda *_: {})
+    with held(filled, f"measurement-{BASE}", "shared"), pytest.raises(WorkspaceError, match="just begun"):
+        delete(filled, "stages", BASE)
+    assert BASE in keys(filled)
 
 
 def test_a_lock_that_is_taken_meanwhile_keeps_the_item(filled, monkeypatch):

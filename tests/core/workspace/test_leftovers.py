@@ -92,6 +92,25 @@ def test_a_workspace_is_swept_once_a_day(tmp_path):
     assert not left.exists()
 
 
+def test_records_and_part_locks_of_killed_workers_are_removed_a_day_later(tmp_path):
+    workspace = Workspace(tmp_path)
+    lock = workspace.root / "locks" / "part-0123456789abcdef-12.lock"
+    other = workspace.root / "locks" / "run-0123456789abcdef.lock"
+    ended, live = (tmp_path / "workers" / task / "host-1.json" for task in ("ended", "live"))
+    for file in (lock, other, ended, live):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("{}")
+    for path in (lock, other, ended.parent, live.parent):
+        age(path, 0.9)
+    reopen(tmp_path)
+    assert lock.exists() and ended.exists()
+    for path in (lock, other, ended.parent, live.parent):
+        age(path, 1.1)
+    os.utime(live)  # a worker rewrites its record
+    reopen(tmp_path)
+    assert [path.exists() for path in (lock, other, ended.parent, live)] == [False, True, False, True]
+
+
 def test_what_a_killed_export_left_goes_with_the_next_export_to_this_folder(tmp_path):
     (left := tmp_path / ".winnow-abcd1234").mkdir()
     (left / "a.jsonl").write_text("half")
