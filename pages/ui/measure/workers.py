@@ -5,12 +5,11 @@ from importlib.util import find_spec
 import psutil
 import streamlit as st
 
-from core.workers.places import LOCAL, check_workers
+from core.workers.places import LOCAL, RAY, check_workers, cluster_address
 from core.workspace.inventory import format_size
 from pages.ui.measure.costs import Prices
 from pages.ui.shell import roots, state
 
-RAY = "ray"
 RUNNING_CLUSTER = "auto"  # what is typed for the cluster that runs on this machine, in Ray's own word
 
 
@@ -24,7 +23,7 @@ def panel(prices: Prices) -> None:
         number, cluster = st.columns(2)
         with number:
             _choose_number(workers, limit, prices)
-        if has_ray or workers.startswith(RAY):
+        if has_ray or cluster_address(workers) is not None:
             with cluster:
                 _choose_cluster(workers)
         st.caption(_describe_need(workers, prices))
@@ -38,7 +37,7 @@ def _choose_number(workers: str, limit: int, prices: Prices) -> None:
         max_value=max(limit, value or 1),
         value=None,
         placeholder=_automatic(prices),
-        disabled=workers.startswith(RAY),
+        disabled=cluster_address(workers) is not None,
         help="Processes on this machine that share the rows. Scores do not depend on their number. Empty: one for "
         "each GPU, or a single process without one.",
         **state.bind("form.workers", value, lambda typed: _set(str(typed) if typed else LOCAL)),
@@ -46,7 +45,8 @@ def _choose_number(workers: str, limit: int, prices: Prices) -> None:
 
 
 def _choose_cluster(workers: str) -> None:
-    value = "" if not workers.startswith(RAY) else workers.partition(":")[2] or RUNNING_CLUSTER
+    address = cluster_address(workers)
+    value = "" if address is None else address or RUNNING_CLUSTER
     st.text_input(
         "Ray address",
         placeholder="no cluster",
@@ -69,7 +69,7 @@ def _set(workers: str) -> None:
 
 def describe(workers: str) -> str:
     """Return a choice of workers in words."""
-    if workers.startswith(RAY):
+    if cluster_address(workers) is not None:
         return "Ray cluster"
     return "automatic" if workers == LOCAL else "1 process" if workers == "1" else f"{int(workers):,} processes"
 
@@ -106,7 +106,7 @@ def _bytes_per_process(prices: Prices) -> float | None:
 
 def _describe_need(workers: str, prices: Prices) -> str:
     """Return what the processes need, and what there is."""
-    if workers.startswith(RAY):
+    if cluster_address(workers) is not None:
         return "The cluster decides how many workers there are."
     need = _bytes_per_process(prices)
     if need is None:

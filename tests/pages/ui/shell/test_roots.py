@@ -127,6 +127,24 @@ def test_invalid_addresses_are_refused(url):
         roots.check_server(url)
 
 
+class TestClusters:
+    """A cluster runs code of its own in the process that connects to it, so it must be an allowed one."""
+
+    def test_one_of_this_computer_is_allowed(self):
+        assert roots.check_cluster(" localhost:6379 ") == "localhost:6379"
+
+    def test_others_are_allowed_only_if_named(self, monkeypatch):
+        with pytest.raises(PoolError, match="WINNOW_SERVERS"):
+            roots.check_cluster("10.0.0.1:6379")
+        monkeypatch.setenv("WINNOW_SERVERS", "10.0.0.1")
+        assert roots.check_cluster("10.0.0.1:6379") == "10.0.0.1:6379"
+
+    @pytest.mark.parametrize("typed", ["", "localhost", "ray://localhost:6379", "me@localhost:6379", "localhost:1 x:2"])
+    def test_what_is_no_address_is_refused(self, typed):
+        with pytest.raises(PoolError, match="no address of a Ray cluster"):
+            roots.check_cluster(typed)
+
+
 class TestFoldersAndPatterns:
     def test_those_inside_are_resolved(self, data):
         assert roots.check_source(f"{data}/allowed/") == str(data / "allowed")
