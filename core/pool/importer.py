@@ -23,10 +23,9 @@ from core.pool.fingerprint import assign_ids, find_duplicates
 from core.pool.readers.records import Source, describe_no_objects, peek_objects
 from core.pool.readers.shards import describe_place
 from core.pool.schema_detection import check_fields, check_fields_exist, detect_schema
-from core.pool.validation import ROW_SCHEMA, SET_ASIDE_SCHEMA, RowValidator
+from core.pool.validation import FILE_FIELD, ROW_SCHEMA, SET_ASIDE_SCHEMA, RowValidator
 from core.schema import FieldMap, Progress
 
-FILE_FIELD = pa.field("file", pa.string())  # of a skipped row, where the source has several files
 ID_SCHEMA = pa.schema([("id", pa.string()), ("duplicate_of", pa.int64())])
 
 

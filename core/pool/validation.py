@@ -36,6 +36,7 @@ _READ_SCHEMA = pa.schema(  # of a row as it is read
 # Needed of all rows together, after the last one: hash, text digest, the user's own id.
 KEY_SCHEMA = pa.schema([("hash", pa.string()), ("text", _DIGEST), ("own", pa.string())])
 SET_ASIDE_SCHEMA = pa.schema([("line", pa.int64()), ("reason", pa.string()), ("text", pa.string())])
+FILE_FIELD = pa.field("file", pa.string())  # added to it where the source has several files
 
 _NO_VIEW: RowView = ("", None, None)  # of a skipped row
 

@@ -5,7 +5,7 @@ After its block, nothing of a row stays in memory but the pairs that may still b
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -15,18 +15,18 @@ import pyarrow as pa
 from core.errors import PoolError
 from core.pool.nested_fields import get_field, iter_fields
 from core.pool.preference.formats import Pair, PairReader, detect_shape
-from core.pool.readers.records import Source, UnreadableRow, peek_objects, read_object
+from core.pool.readers.records import Place, Source, UnreadableRow, peek_objects, read_object
 from core.pool.row_block import MAX_SET_ASIDE_CHARS, set_aside_text
 from core.pool.turns import UnusableRow
-from core.pool.validation import SET_ASIDE_SCHEMA, label_text, rows_to_batch
-from core.schema import Progress
+from core.pool.validation import FILE_FIELD, SET_ASIDE_SCHEMA, label_text, rows_to_batch
+from core.schema import Progress, format_place
 
 MAX_PAIR_CHARS = 1 << 28  # of pairs in memory
 MAX_SET_ASIDE = 10_000  # stored for display; all are counted
 MAX_REASONS = 50  # counted apart; a reason may quote its row, so their number has no bound
 OTHER_REASONS = "other reasons"
 
-PairRecord = tuple[str, str, str, str | None, int]  # prompt as JSON, chosen, rejected, sub-task, line
+PairRecord = tuple[str, str, str, str | None, Place]  # prompt as JSON, chosen, rejected, sub-task, place
 
 
 class PairSource:
@@ -48,16 +48,19 @@ class PairSource:
         self._field_names = sorted({name for row in sample for name, _ in iter_fields(row)})
         self._labelled = self._unlabelled = 0  # rows with pairs
         self.problems: Counter[str] = Counter()
-        self._aside: list[tuple[int, str, str]] = []
+        self.files = [file.name for file in source.files]  # where there are several
+        self._aside: list[tuple[Place, str, str]] = []
 
-    def read(self, on_progress: Progress) -> Iterator[tuple[int, list[Pair], str | None]]:
-        """Yield line, usable pairs and sub-task of each row that has usable pairs."""
+    def read(self, on_progress: Progress) -> Iterator[tuple[Place, list[Pair], str | None]]:
+        """Yield place, usable pairs and sub-task of each row that has usable pairs."""
         reader = PairReader(self.shape)
         for block in chain(self._first, self._source.blocks):
+            file = self.files[block.file] if self.files else ""
             for line, raw in block.records:
-                row, pairs = self._row(reader, line, raw)
+                place = Place(line, file)
+                row, pairs = self._row(reader, place, raw)
                 if pairs:
-                    yield line, pairs, self._label(row)
+                    yield place, pairs, self._label(row)
             on_progress(block.done, self._source.total)
         try:
             reader.check()
@@ -69,7 +72,7 @@ class PairSource:
                 f"{self.name}: no row with pairs has a sub-task in '{self._subtask}'. Its fields are {names}."
             )
 
-    def _row(self, reader: PairReader, line: int, raw: bytes | UnreadableRow) -> tuple[dict[str, Any], list[Pair]]:
+    def _row(self, reader: PairReader, place: Place, raw: bytes | UnreadableRow) -> tuple[dict[str, Any], list[Pair]]:
         row: dict[str, Any] = {}
         pairs: list[Pair] = []
         try:
@@ -78,17 +81,17 @@ class PairSource:
                 if isinstance(pair, Pair):
                     pairs.append(pair)
                 else:
-                    self._set_aside(line, pair, raw)
+                    self._set_aside(place, pair, raw)
         except UnusableRow as reason:
-            self._set_aside(line, str(reason), raw)
+            self._set_aside(place, str(reason), raw)
         return row, pairs
 
-    def _set_aside(self, line: int, reason: str, raw: bytes | UnreadableRow) -> None:
+    def _set_aside(self, place: Place, reason: str, raw: bytes | UnreadableRow) -> None:
         reason = reason[:MAX_SET_ASIDE_CHARS]
         is_listed = reason in self.problems or len(self.problems) < MAX_REASONS
         self.problems[reason if is_listed else OTHER_REASONS] += 1
         if len(self._aside) < MAX_SET_ASIDE:
-            self._aside.append((line, reason, set_aside_text(raw)))
+            self._aside.append((place, reason, set_aside_text(raw)))
 
     def _label(self, row: Mapping[str, Any]) -> str | None:
         if self._subtask is None:
@@ -99,8 +102,9 @@ class PairSource:
         return label
 
     def set_aside(self) -> pa.Table:
-        """Return the first MAX_SET_ASIDE unusable rows and pairs (schema SET_ASIDE_SCHEMA)."""
-        return pa.Table.from_batches([rows_to_batch(self._aside, SET_ASIDE_SCHEMA)])
+        """Return the first MAX_SET_ASIDE unusable rows and pairs: SET_ASIDE_SCHEMA, and `file` if there are several."""
+        rows = [(place.line, reason, text) for place, reason, text in self._aside]
+        return add_files(rows_to_batch(rows, SET_ASIDE_SCHEMA), [place for place, *_ in self._aside], self.files)
 
     def notices(self) -> list[str]:
         """Return sentences on how the rows were read, for display."""
@@ -114,11 +118,18 @@ class PairSource:
     def empty_message(self) -> str:
         """Return the error message for a source without one usable pair."""
         reason, count = self.problems.most_common(1)[0]
+        first = self._aside[0][0]
         fields = f"{self.shape.chosen} and {self.shape.rejected}"
         return (
             f"{self.name}: none of its rows gives a pair from {fields}, read as {self.shape.name} ({reason}: "
-            f"{count:,}; line {self._aside[0][0]:,} is the first). Correct the rows, or give another file."
+            f"{count:,}; {format_place(first.file, first.line)} is the first). Correct the rows, or give another file."
         )
+
+
+def add_files(batch: pa.RecordBatch, places: Sequence[Place], files: Sequence[str]) -> pa.Table:
+    """Return rows as a table, with the file of each if they are from several files."""
+    table = pa.Table.from_batches([batch])
+    return table.append_column(FILE_FIELD, pa.array([place.file for place in places], pa.string())) if files else table
 
 
 class PairSampler:
@@ -134,7 +145,7 @@ class PairSampler:
         self.chars = 0  # of the pairs kept
         self._groups: dict[str | None, list[tuple[int, bytes, int, PairRecord]]] = {}
 
-    def add(self, line: int, pairs: list[Pair], label: str | None) -> None:
+    def add(self, place: Place, pairs: list[Pair], label: str | None) -> None:
         """Add the pairs of one row, all of one prompt."""
         prompt = orjson.dumps(pairs[0].prompt).decode()
         positioned = enumerate(pairs, self.available)
@@ -142,7 +153,7 @@ class PairSampler:
         self.available += len(pairs)
         group = self._groups.setdefault(label, [])
         for nth, (key, position, pair) in enumerate(ranked):
-            group.append((nth, key, position, (prompt, pair.chosen, pair.rejected, label, line)))
+            group.append((nth, key, position, (prompt, pair.chosen, pair.rejected, label, place)))
         self.chars += sum(len(prompt) + len(pair.chosen) + len(pair.rejected) for pair in pairs)
         if self.limit is not None and len(group) >= 2 * self.limit:
             self._trim(group)

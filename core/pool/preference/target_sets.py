@@ -8,7 +8,7 @@ import hashlib
 import tempfile
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -23,7 +23,7 @@ from core.demo.pairs import write_pairs
 from core.errors import MethodError, PoolError
 from core.pool.pools import iter_text
 from core.pool.preference.formats import detect_shape
-from core.pool.preference.reader import MAX_PAIR_CHARS, PairRecord, PairSampler, PairSource
+from core.pool.preference.reader import MAX_PAIR_CHARS, PairRecord, PairSampler, PairSource, add_files
 from core.pool.readers.records import peek_objects
 from core.pool.readers.sources import identify, open_source
 from core.pool.row_view import RowReader
@@ -50,8 +50,8 @@ class TargetSet:
     name: str  # display name: file name, hub id or "demo"
     source: str  # resolved path, hub id or "demo"
     shape: str  # how the pairs are written, one of core.pool.preference.formats.SHAPES
-    pairs: pa.Table  # P rows of PAIR_SCHEMA
-    set_aside: pa.Table  # line, reason, text of each unusable row or pair
+    pairs: pa.Table  # P rows of PAIR_SCHEMA; with `file`, if there are several
+    set_aside: pa.Table  # line, reason, text of each unusable row or pair; with `file`, if there are several
     problems: Mapping[str, int]  # reason -> number of skipped rows and pairs
     available: int  # usable pairs in the source, from which P were sampled
     fingerprint: str  # 32 hex digits of the pairs and their sub-tasks, in order; not of name or line
@@ -108,13 +108,18 @@ def load_target_set(
         name=reader.name,
         source=identity.get("path", source),
         shape=reader.shape.name,
-        pairs=pa.Table.from_batches([rows_to_batch(sampled, PAIR_SCHEMA)]),
+        pairs=_to_table(sampled, reader.files),
         set_aside=reader.set_aside(),
         problems=dict(reader.problems),
         available=sampler.available,
         fingerprint=_fingerprint(sampled),
         notices=(*reader.notices(), *_repeats(sampled)),
     )
+
+
+def _to_table(sampled: Sequence[PairRecord], files: Sequence[str]) -> pa.Table:
+    rows = [(*pair, place.line) for *pair, place in sampled]
+    return add_files(rows_to_batch(rows, PAIR_SCHEMA), [place for *_, place in sampled], files)
 
 
 def source_identity(source: str) -> Mapping[str, Any]:
@@ -124,8 +129,8 @@ def source_identity(source: str) -> Mapping[str, Any]:
 
 def _fill(sampler: PairSampler, reader: PairSource, on_progress: Progress) -> None:
     """Add every pair of a source to the sampler. Raise PoolError if there is none, or if they take too much memory."""
-    for line, pairs, label in reader.read(on_progress):
-        sampler.add(line, pairs, label)
+    for place, pairs, label in reader.read(on_progress):
+        sampler.add(place, pairs, label)
         if sampler.chars > MAX_PAIR_CHARS:
             raise PoolError(
                 f"{reader.name}: over {MAX_PAIR_CHARS:,} characters of pairs, more than a target set can hold. Set "

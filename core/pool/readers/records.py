@@ -26,6 +26,13 @@ class UnreadableRow(NamedTuple):
     text: str
 
 
+class Place(NamedTuple):
+    """Where a row is in its source."""
+
+    line: int
+    file: str = ""  # name of its file, in a source of several
+
+
 Record = tuple[int, bytes | UnreadableRow]  # line or element number in its file, 1-based; JSON text
 
 

@@ -8,6 +8,7 @@ import streamlit as st
 
 from core.methods.preference_influence import TargetSpec
 from core.pool.preference.target_sets import TargetSet
+from core.schema import format_place
 from pages.ui.shell import show
 from pages.ui.words import escape_markdown, shorten
 
@@ -65,6 +66,7 @@ def _pick_pair(shown: list[dict[str, Any]], key: str) -> int:
             "chosen": shorten(pair["chosen"]),
             "rejected": shorten(pair["rejected"]),
             "subtask": pair["subtask"],
+            "file": pair.get("file"),
             "line": pair["line"],
         }
         for pair in shown
@@ -75,9 +77,10 @@ def _pick_pair(shown: list[dict[str, Any]], key: str) -> int:
         height=min(TABLE_HEIGHT, ROW_HEIGHT * (len(shown) + 1) + 3),
         row_height=ROW_HEIGHT,
         alt="Pairs, one per line",
-        column_order=[*texts, *(["subtask"] if any(pair["subtask"] for pair in shown) else []), "line"],
+        column_order=[*texts, *(name for name in ("subtask", "file") if any(one[name] for one in table)), "line"],
         column_config={name: text(name.capitalize(), width=210) for name in texts}
-        | {"subtask": text("Sub-task", width=100), "line": number("Line", format="%d", width=60)},
+        | {"subtask": text("Sub-task", width=100), "file": text("File", width=90)}
+        | {"line": number("Line", format="%d", width=60)},
     )
     return ticked or 0
 
@@ -85,7 +88,7 @@ def _pick_pair(shown: list[dict[str, Any]], key: str) -> int:
 def _draw_pair(pair: dict[str, Any]) -> None:
     """Draw one pair: the turns of the prompt, and next to it the chosen and the rejected response."""
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
-        st.badge(f"line {pair['line']:,}", color="gray")
+        st.badge(escape_markdown(format_place(pair.get("file") or "", pair["line"])), color="gray")
         st.text(pair["subtask"] or "")
     prompt, chosen, rejected = st.columns(3)
     with prompt:
@@ -113,12 +116,14 @@ def _draw_skipped(targets: TargetSet) -> None:
     st.caption(f":material/report: {count:,} skipped{more}.")
     st.dataframe(
         targets.set_aside.slice(0, PAGE).to_pandas(),
+        column_order=["file", "line", "reason", "text"],
         hide_index=True,
         key=f"targets.aside.{targets.fingerprint[:12]}",
         alt="Skipped rows and pairs, with the reason",
         height=min(TABLE_HEIGHT, ROW_HEIGHT * (min(count, PAGE) + 1) + 3),
         row_height=ROW_HEIGHT,
         column_config={
+            "file": st.column_config.TextColumn("File", width=90),
             "line": st.column_config.NumberColumn("Line", format="%d", width=60),
             "reason": st.column_config.TextColumn("Reason", width=300),
             "text": st.column_config.TextColumn("Start of the text", width=900),

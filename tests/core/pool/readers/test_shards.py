@@ -209,6 +209,12 @@ def test_files_with_splits_within_open_with_the_split(write, load):
 
 def test_preference_pairs_may_be_in_several_files(write):
     pairs = [{"prompt": f"Q{k}", "chosen": f"a{k}", "rejected": "b"} for k in range(6)]
-    targets = load_target_set(write("pairs", {"1.jsonl": lines(pairs[:4]), "2.jsonl": lines(pairs[4:])}))
+    targets = load_target_set(write("pairs", {"1.jsonl": lines(pairs[:4]), "2.jsonl": lines(pairs[4:]) + b"{"}))
     one = load_target_set(write("pair", {"1.jsonl": lines(pairs)}) + "/1.jsonl")
     assert targets.fingerprint == one.fingerprint
+    assert targets.pairs["file"].to_pylist() == ["1.jsonl"] * 4 + ["2.jsonl"] * 2
+    assert targets.pairs["line"].to_pylist() == [1, 2, 3, 4, 1, 2]
+    assert targets.set_aside.to_pylist() == [
+        {"line": 3, "reason": "not JSON: unexpected end of data", "text": "{", "file": "2.jsonl"}
+    ]
+    assert one.pairs.schema == targets.pairs.drop_columns("file").schema
