@@ -8,6 +8,8 @@ A missing value is NaN or null: it is counted and shown, and its row is never se
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from itertools import accumulate
 from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
@@ -112,6 +114,11 @@ class Pool:
 
     def __len__(self) -> int:
         return int(self.rows.num_rows)
+
+    @cached_property
+    def file_ends(self) -> list[int]:
+        """Return for each file the index of the first row after it."""
+        return list(accumulate(file.rows for file in self.files))
 
 
 @dataclass(frozen=True, eq=False)

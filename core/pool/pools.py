@@ -167,7 +167,6 @@ def _open(folder: Path) -> Pool:
     # The table's metadata carries the source's path and field names, and the path of the rows.
     notes = {"path": document["path"], "found": document["found"], "options": document.get("options", {})}
     notes["rows"] = str(folder / "rows.arrow")
-    notes["ends"] = np.cumsum([file["rows"] for file in document.get("files", ())]).tolist()  # of files, in rows
     columns = {c: (ids if c in ids.column_names else content)[c] for c in COLUMNS}
     return Pool(
         fingerprint=document["fingerprint"],
@@ -280,7 +279,7 @@ def _row(pool: Pool, cells: dict[str, pa.ChunkedArray], index: int) -> Row:
 
 def row_file(pool: Pool, index: int) -> str:
     """Return the name of the file that a row is from, in a pool of several files; "" otherwise."""
-    return pool.files[bisect_right(_notes(pool)["ends"], index)].name if len(pool.files) > 1 else ""
+    return pool.files[bisect_right(pool.file_ends, index)].name if len(pool.files) > 1 else ""
 
 
 def row_place(pool: Pool, index: int) -> str:
