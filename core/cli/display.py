@@ -59,7 +59,7 @@ def _inspect(facts: Facts) -> Facts:
     fields = {name: " + ".join(v) if isinstance(v, tuple) else v for name, v in facts["fields"].items()}
     skipped = [f"{n:,} × {reason}" for reason, n in facts["set_aside"].items()] or "none"
     unread = ", ".join(facts["fields_not_read"]) or "none"
-    files = [f"{file['name']}: {file['rows']:,} rows" for file in facts["files"]]
+    files = [f"{file['name']}: {file['rows']:,} row{'s' * (file['rows'] != 1)}" for file in facts["files"]]
     shown = facts | {"set_aside": skipped, "fields": fields, "fields_not_read": unread, "files": _abridge(files)}
     if len(files) < 2:
         del shown["files"]

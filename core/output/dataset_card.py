@@ -21,6 +21,7 @@ SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_
 _SPEAKER_TAGS = {"user_tag": "user", "assistant_tag": "assistant", "observation_tag": "tool", "system_tag": "system"}
 MESSAGES_TAGS = {"role_tag": "role", "content_tag": "content"} | _SPEAKER_TAGS
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+MAX_FILES = 20  # of a pool, listed
 _FILE_ENDINGS = (".jsonl", ".json", ".csv", ".parquet", ".gz")
 
 
@@ -84,6 +85,7 @@ def _words(pool: Pool, manifest: Manifest, license: str | None) -> list[str]:
         *_held_out(manifest),
         f"- **Pool**: {_source(pool)}",
         f"- **License**: {license or 'that of the pool (unknown to Winnow)'}\n",
+        *_files(pool),
         "## Reproduce this selection\n",
         f"{_code(stem + '.manifest.json')} lists every row and all settings. With the pool and the model,\n",
         f"    python -m core replay {stem}.manifest.json\n",
@@ -103,8 +105,21 @@ def _proof(manifest: Manifest) -> list[str]:
 def _source(pool: Pool) -> str:
     bad = pool.set_aside.num_rows
     skipped = f"; {bad:,} rows of its source were skipped, because they could not be read" if bad else ""
-    files = f"; read from {len(pool.files):,} files, which the manifest lists" if len(pool.files) > 1 else ""
+    files = f"; read from {len(pool.files):,} files" if len(pool.files) > 1 else ""
     return f"fingerprint {_code(pool.fingerprint)}{files}{skipped}"
+
+
+def _files(pool: Pool) -> list[str]:
+    """Return the files of a pool of several, with rows and checksums: the first MAX_FILES."""
+    if len(pool.files) < 2:
+        return []
+    lines = [
+        f"- {_code(f.name)}: {f.rows:,} row{'s' * (f.rows != 1)}, XXH3-128 {_code(f.xxh128)}"
+        for f in pool.files[:MAX_FILES]
+    ]
+    more = len(pool.files) - MAX_FILES
+    lines += [f"- and {more:,} more, in the manifest"] if more > 0 else []
+    return ["## Files of the pool\n", *lines, ""]
 
 
 def _layout(manifest: Manifest) -> str:

@@ -23,9 +23,10 @@ def test_skipped_rows_are_listed_by_reason():
 
 
 def test_the_first_of_many_files_are_listed():
-    files = [{"name": f"part-{k}.jsonl", "rows": 1000 * k} for k in range(12)]
+    files = [{"name": f"part-{k}.jsonl", "rows": 1000 * k or 1} for k in range(12)]
     facts = {"files": files, "set_aside": {}, "fields": {}, "fields_not_read": []}
     shown = in_words("inspect", facts)["files"]
+    assert shown[0] == "part-0.jsonl: 1 row"
     assert (shown[2], shown[-1]) == ("part-2.jsonl: 2,000 rows", "and 4 more (all with --json)")
 
 

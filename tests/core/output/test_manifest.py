@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from core.errors import RecipeError, ReplayError
+from core.output import dataset_card
 from core.output.manifest import build_manifest, read_manifest, verify_rows, write_manifest
 from core.output.writer import write_selection
 from core.pool.pools import load_pool
@@ -66,6 +67,17 @@ class TestFiles:
         ]
         assert [file.xxh128 for file in files] == [file.xxh128 for file in pool.files]
         assert str(tmp_path) not in str(files)
+
+    def test_the_card_lists_the_first_of_them(self, shards, tmp_path, monkeypatch):
+        pool = shards("a", "b", "c", "d", "e")
+        for listed, last in ((20, "- `part-2.jsonl`: 1 row, "), (2, "- and 1 more, in the manifest")):
+            monkeypatch.setattr(dataset_card, "MAX_FILES", listed)
+            card = dataset_card.build_card(pool, make_manifest(pool, tmp_path))
+            assert f"## Files of the pool\n\n- `part-0.jsonl`: 2 rows, XXH3-128 `{pool.files[0].xxh128}`\n" in card
+            assert last in card
+        assert "Files of the pool" not in dataset_card.build_card(
+            make_answer_pool(), make_manifest(make_answer_pool(), tmp_path)
+        )
 
     def test_files_that_have_changed_are_named(self, shards, tmp_path):
         manifest = make_manifest(shards("a", "b", "c", "d"), tmp_path)
