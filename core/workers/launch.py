@@ -32,6 +32,7 @@ from core.workspace.shards import Shard
 
 ROOT = Path(__file__).resolve().parents[2]
 POLL_S = 0.2
+QUEUED_POLLS = 10  # in a row in which all workers wait: for another job, not for each other
 MAX_DEATHS = 3  # of one worker in a row, without a part stored in between
 GRACE_S = 8.0
 
@@ -98,7 +99,7 @@ class Progress:
     report: Reporter
     _stage: str = ""
     _done: int = -1
-    _waits: str = ""
+    _idle: int = 0  # updates in a row in which all workers waited
     _replaced: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -114,8 +115,10 @@ class Progress:
             )
             furthest = max((one for one in working if one.stage == latest.stage), key=lambda one: one.work)
             self._show(furthest)
-        elif records and all(record.waits for record in records):
-            self._wait(records[0].waits)
+        self._idle = self._idle + 1 if records and all(record.waits for record in records) else 0
+        if self._idle == QUEUED_POLLS:
+            self._stage = ""
+            self.report.waiting(records[0].waits)
         return records
 
     def replace(self, sentence: str) -> None:
@@ -128,14 +131,9 @@ class Progress:
         """What changes with every part that is stored."""
         return self._stage, self._done
 
-    def _wait(self, why: str) -> None:
-        if why != self._waits:
-            self._waits, self._stage = why, ""
-            self.report.waiting(why)
-
     def _show(self, record: WorkerRecord) -> None:
         if record.stage != self._stage:
-            self._stage, self._done, self._waits = record.stage, record.done, ""
+            self._stage, self._done = record.stage, record.done
             self.report.stage(
                 record.stage, rows=record.total, work=record.total_work, done_rows=record.done, done_work=record.work
             )

@@ -51,6 +51,12 @@ def test_the_number_of_processes_is_in_the_command_and_is_stored(pool, app):
     assert "--workers" not in command(at)
 
 
+def test_more_processes_than_there_is_room_for_are_refused(pool, app):
+    at = app("measure")
+    box(at).set_value(4000).run()  # as no browser sends it by itself
+    assert "--workers" not in command(at)
+
+
 def test_another_session_finds_the_number_again(pool, app):
     box(app("measure")).set_value(3).run()
     assert box(app("measure")).value == 3

@@ -34,7 +34,7 @@ def _choose_number(workers: str, limit: int, prices: Prices) -> None:
     st.number_input(
         "Worker processes",
         min_value=1,
-        max_value=max(limit, value or 1),
+        max_value=max(limit, value or 1),  # Streamlit refuses more, whatever a browser sends
         value=None,
         placeholder=_automatic(prices),
         disabled=cluster_address(workers) is not None,

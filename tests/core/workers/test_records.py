@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 import pytest
 
 from core.progress import SilentReporter
-from core.workers.launch import Progress
+from core.workers.launch import QUEUED_POLLS, Progress
 from core.workers.records import WorkerRecord, list_workers, recording
 from core.workers.task import Task
 from core.workspace.files import write_json
@@ -83,8 +83,8 @@ def test_progress_is_that_of_the_furthest_worker_which_computes_a_part(workspace
     assert report.calls.pop() == (task.key,)
     for index in (0, 1):
         put(index, stage="", waits="Queued: another job uses this device.")
-    progress.update()
-    progress.update()
+    for _ in range(2 * QUEUED_POLLS):
+        progress.update()
     rows = {"total": 40, "total_work": 400}
     put(0, part=2, done=10, work=100, updated=1.0, **rows)
     progress.update()
@@ -95,6 +95,8 @@ def test_progress_is_that_of_the_furthest_worker_which_computes_a_part(workspace
     put(1, part=3, done=14, work=140, updated=4.0, **rows)
     progress.update()
     put(0, waits="Waiting for other workers.")
+    progress.update()
+    put(1, waits="Waiting for other workers.")  # both for a moment, when the last part has just been stored
     progress.update()
     assert report.calls == ["Queued: another job uses this device.", ("Forward pass", 10, 40), 14]
 
