@@ -16,7 +16,7 @@ test: $(TESTING)  ## everything CI runs: style, types, tests
 	$(BIN)/pytest -m "not browser" -n 2 --dist loadfile
 
 quick: $(TESTING)  ## the fast tests only
-	$(BIN)/pytest -m "not slow and not browser" -n 2 --dist loadfile
+	$(BIN)/pytest -m "not slow and not browser and not cluster" -n 2 --dist loadfile
 
 demo: $(RUNTIME)  ## every method on the embedded pool, headless
 	$(BIN)/python -m core demo

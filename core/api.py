@@ -237,7 +237,8 @@ def measure(
                 revision
     also        other methods to measure for in the same pass, or a mapping of their parameters; "all" = every one.
                 `find_run` returns their runs
-    workers     "local": one for each GPU, or this process; or a number of processes
+    workers     "local": one for each GPU, or this process; or a number of processes; or "ray", "ray:HOST:PORT": one for
+                each GPU, or CPU, of a Ray cluster
     report      "bar" draws a progress bar, None nothing
 
     Parameters that are not given have the values suggested for the embedded model, or the method's defaults.

@@ -101,8 +101,9 @@ WorkersOpt = Annotated[
     str,
     Option(
         "--workers",
-        metavar="local|N",
-        help="Who does the work: local is one worker for each GPU, or this process; N are processes on this machine.",
+        metavar="local|N|ray|ray:HOST:PORT",
+        help="Who does the work: local is one worker for each GPU, or this process; N are processes on this machine; "
+        "ray is one for each GPU, or CPU, of a Ray cluster (docs/scale.md).",
     ),
 ]
 ShardOpt = Annotated[

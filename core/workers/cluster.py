@@ -44,9 +44,17 @@ def run_on_cluster(task: Task, address: str, device: str, report: Reporter) -> N
     the cluster cannot be reached or has no such device.
     """
     with _connected(address), _mark(task) as mark:
+        import ray
+
         count, resources = count_workers(_nodes(), device)
+        run = ray.remote(_node_function()).options(max_retries=0, **resources)
+
+        def submit(shard: Shard) -> Any:
+            return run.remote(task.as_data(), str(shard), resources, str(mark))
+
+        place = "Ray, GPU" if resources["num_gpus"] else "Ray, CPU"
         report.waiting(f"Waiting for the Ray cluster to start {count:,} worker{'s' if count > 1 else ''}.")
-        supervise([ClusterWorker(task, Shard(index, count), resources, mark) for index in range(count)], report)
+        supervise([ClusterWorker(task, Shard(index, count), place, submit) for index in range(count)], report)
 
 
 def count_workers(nodes: list[Resources], device: str) -> tuple[int, Resources]:
@@ -69,18 +77,14 @@ def count_workers(nodes: list[Resources], device: str) -> tuple[int, Resources]:
 class ClusterWorker(Worker):
     """A Ray task that runs a worker process on a node. Ray does not retry it, so that each death is reported."""
 
-    def __init__(self, task: Task, shard: Shard, resources: Resources, mark: Path) -> None:
-        super().__init__(task, shard, "Ray, GPU" if resources["num_gpus"] else "Ray, CPU")
-        self.resources, self.mark = resources, mark
+    def __init__(self, task: Task, shard: Shard, place: str, submit: Callable[[Shard], Any]) -> None:
+        super().__init__(task, shard, place)
+        self._submit = submit
         self._result: Any = None
 
     def start(self) -> None:
         """Submit the task."""
-        import ray
-
-        run = ray.remote(_node_function()).options(max_retries=0, **self.resources)
-        data = self.task.as_data() | {"also": list(self.task.also)}
-        self._result = run.remote(data, str(self.shard), self.resources, str(self.mark))
+        self._result = self._submit(self.shard)
 
     def poll(self) -> tuple[int, str] | None:
         """Return what `run_worker` returned on the node, or LOST; None while the task is queued or runs."""
@@ -159,6 +163,9 @@ def _connected(address: str) -> Iterator[None]:
         raise RecipeError("--workers ray: Ray is not installed. `make ray` installs it.") from None
     with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):  # Ray prints the logs of dead nodes there
         if ray.is_initialized():
+            other = ray.get_runtime_context().gcs_address
+            if address not in ("", other):
+                raise RecipeError(f"--workers {RAY}:{address}: this process is connected to {other}.")
             yield
             return
         _check_address(address or os.environ.get("RAY_ADDRESS", ""))
@@ -166,8 +173,11 @@ def _connected(address: str) -> Iterator[None]:
         try:
             ray.init(address or "auto", log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, RuntimeError, ValueError) as error:
-            where = f"at {address}" if address else "here"
-            raise RecipeError(f"--workers {RAY}: no Ray cluster answers {where}: {_first_line(error)}") from error
+            if not address:
+                raise RecipeError(
+                    "--workers ray: no Ray cluster runs here. Start one with `ray start --head`, or add :HOST:PORT."
+                ) from error
+            raise RecipeError(f"--workers {RAY}:{address}: Ray cannot connect: {_first_line(error)}") from error
         finally:
             if current_thread() is main_thread():
                 signal.signal(signal.SIGTERM, handler)  # Ray's own would end the process without a word
@@ -178,13 +188,15 @@ def _connected(address: str) -> Iterator[None]:
 
 
 def _check_address(address: str) -> None:
-    """Raise RecipeError if nothing listens at HOST:PORT: Ray would try for minutes."""
+    """Raise RecipeError if nothing listens at HOST:PORT: Ray would try for minutes, deaf to signals."""
     host, _, port = address.rpartition(":")
-    if address in ("", "auto", "local") or not port.isdigit():
-        return
+    if not port.isdigit():
+        if address in ("", "auto"):
+            return
+        raise RecipeError(f"--workers {RAY}:{address}: write HOST:PORT of a running cluster, such as 10.0.0.1:6379.")
     try:
-        socket.create_connection((host, int(port)), CONNECT_S).close()
-    except (OSError, OverflowError) as error:
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_S).close()
+    except (OSError, OverflowError, UnicodeError) as error:
         raise RecipeError(f"--workers {RAY}:{address}: nothing answers there ({error}).") from error
 
 

@@ -83,7 +83,7 @@ def supervise(crew: Sequence["Worker"], report: Reporter) -> None:
             worker.start()
         while not any([worker.has_ended(progress) for worker in crew]):
             progress.update()
-            time.sleep(POLL_S)
+            time.sleep(max(POLL_S, len(crew) / 100))  # so many records are read each time
     finally:
         for worker in crew:
             worker.cancel()
