@@ -111,6 +111,8 @@ def _estimate(facts: Facts) -> Facts:
         shown["base model measures"] = facts["takes"]
     shown["stages"] = _times([(each["stage"], each["what"], each["seconds"]) for each in facts["stages"]])
     shown["total time"] = format_duration(facts["seconds"])
+    if facts["cards"] > 1:
+        shown["workers"] = f"{facts['cards']:,}, one for each GPU; the times are for one worker"
     shown["peak memory"] = format_size(facts["memory_bytes"])
     shown["disk"] = f"{format_size(facts['disk_bytes'])} of {format_size(facts['disk_free_bytes'])} free"
     if facts["generated"] and not facts["answering_seconds"]:

@@ -3,6 +3,7 @@
 from dataclasses import asdict
 
 import orjson
+import psutil
 import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
@@ -90,6 +91,19 @@ def test_every_field_of_the_settings_survives_the_file(page, pool):
     page.session_state[state.SETTINGS] = full
     save(page, "full")
     assert asdict(state.saved_selections(pool)["full"]) == asdict(full)
+
+
+def test_workers_are_no_part_of_a_selection(page, pool, monkeypatch):
+    monkeypatch.setattr(psutil.Process, "cpu_affinity", lambda _: [0, 1])
+    save(page, "mine")
+    page.switch_page("pages/measure.py").run()
+    page.number_input(key="form.workers").set_value(2).run()
+    assert page.query_params["saved"] == "mine"  # still the current settings
+    page.switch_page("pages/select.py").run()
+    budget(page, 50.0)
+    press(rerun_with_list_open(page), "saved.mine.load")
+    assert page.session_state[state.SETTINGS].workers == "2"
+    assert state.saved_selections(pool)["mine"].workers == "local"
 
 
 def test_another_tab_sees_it_at_once_even_after_a_restart(page, app):

@@ -35,7 +35,7 @@ def test_an_estimate_is_a_table_by_stage():
         "rows": 40, "tokens": 4815, "takes": "NLL", "seconds": 130.0, "memory_bytes": 862_000_000, "disk_bytes": 2_000,
         "stages": [{"stage": "Loading", "what": "", "seconds": 0.01}, {"stage": "Row", "what": "", "seconds": 60}],
         "disk_free_bytes": 64_500_000_000, "generated": 1640, "answering_seconds": 0.0, "trial_rows": 32,
-        "trial_seconds": 7.9, "device": "cpu", "dtype": "float32",
+        "trial_seconds": 7.9, "device": "cpu", "dtype": "float32", "cards": 0,
     }  # fmt: skip
     shown = in_words("estimate", facts)
     assert shown["stages"] == [
@@ -46,6 +46,8 @@ def test_an_estimate_is_a_table_by_stage():
     assert (shown["peak memory"], shown["disk"]) == ("862 MB", "2 kB of 64.5 GB free")
     assert shown["server"] == "generates up to 1,640 tokens; its time is not included"
     assert "server" not in in_words("estimate", facts | {"answering_seconds": 1.0})
+    assert "workers" not in shown
+    assert in_words("estimate", facts | {"cards": 2})["workers"].startswith("2, one for each GPU;")
 
 
 def test_a_measurement_has_its_time_by_stage_and_its_columns_in_words():

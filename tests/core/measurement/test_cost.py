@@ -29,8 +29,8 @@ def pool(tmp_path):
 
 @pytest.fixture
 def cost(pool, tmp_path, tiny_model_dir):
-    def of(*methods):
-        reading = Reading(model=str(tiny_model_dir), max_length=128)
+    def of(*methods, device="auto"):
+        reading = Reading(model=str(tiny_model_dir), max_length=128, device=device)
         return estimate(pool, methods, reading, Workspace(tmp_path), report=SilentReporter())
 
     return of
@@ -82,6 +82,13 @@ def test_answers_of_a_server_are_counted_and_not_timed(cost):
 def test_the_tokenizer_alone_costs_no_pass(cost):
     nothing = cost(build_method("random", {}))
     assert (nothing.passes, nothing.takes, nothing.dtype) == (0, "", "none")
+
+
+def test_gpus_that_may_share_the_work_are_counted(cost, monkeypatch):
+    method = build_method("random", {})
+    assert cost(method).cards == 0
+    monkeypatch.setattr("core.measurement.cost.count_cards", lambda: 3)
+    assert [cost(method, device=device).cards for device in ("auto", "cuda", "cuda:1", "cpu")] == [3, 3, 0, 0]
 
 
 def test_gradients_of_every_row_are_counted_once_per_epoch(cost, pool):
