@@ -1,7 +1,7 @@
 """Places where workers run. `--workers` names them.
 
 local          one for each card that this process may use; without a card, this process alone
-N              N processes on this machine: one for each card, then the others on the processor
+N              N processes on this machine: on each card in turn; without a card, on the processor
 ray            one for each GPU of the Ray cluster that runs here, or for each of its CPUs; ray:ADDRESS: of another
 """
 
@@ -52,8 +52,14 @@ def local_places(workers: str, device: str) -> list[Place]:
     if cards:
         return [cards[k % len(cards)] for k in range(count)]
     name = device if _CARD.fullmatch(device) else CPU
-    threads = max(1, len(psutil.Process().cpu_affinity()) // count)
+    threads = max(1, count_cores() // count)
     return [Place(name, {"OMP_NUM_THREADS": str(threads)} if name == CPU else {}) for _ in range(count)]
+
+
+def count_cores() -> int:
+    """Return how many cores this process may use."""
+    process = psutil.Process()
+    return len(process.cpu_affinity()) if hasattr(process, "cpu_affinity") else os.cpu_count() or 1
 
 
 def _cards(device: str) -> list[Place]:

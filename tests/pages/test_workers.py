@@ -67,11 +67,11 @@ def test_the_memory_of_a_trial_limits_the_number(pool, app, trial, machine):
     trial(cards=0)
     at = app("measure")
     assert box(at).placeholder == "1"
-    assert "A process needs about 1.9 GB of memory; 8 GB of memory are free." in texts(at)
+    assert "A process needs about 1.9 GB of memory; 8 GB of memory is free." in texts(at)
     machine.memory = 4.5e9
     assert box(at.run()).max == 2
     box(at).set_value(2).run()
-    assert "2 processes need about 3.8 GB, 1.9 GB each; 4.5 GB of memory are free." in texts(at)
+    assert "2 processes need about 3.8 GB, 1.9 GB each; 4.5 GB of memory is free." in texts(at)
     assert "These times are for one worker." in texts(at)
     machine.memory = 1e9  # what is chosen stays, and the page says what it takes
     assert not at.run().exception

@@ -5,7 +5,7 @@ from importlib.util import find_spec
 import psutil
 import streamlit as st
 
-from core.workers.places import LOCAL, RAY, check_workers, cluster_address
+from core.workers.places import LOCAL, RAY, check_workers, cluster_address, count_cores
 from core.workspace.inventory import format_size
 from pages.ui.measure.costs import Prices
 from pages.ui.shell import roots, state
@@ -18,8 +18,7 @@ def panel(prices: Prices) -> None:
     workers, limit, has_ray = state.settings().workers, _limit(prices), find_spec("ray") is not None
     if limit < 2 and not has_ray and workers == LOCAL:
         return
-    label = "Workers" if workers == LOCAL else f"Workers: {describe(workers)}"
-    with st.expander(label, icon=":material/groups:", key="workers"):
+    with st.expander("Workers" + _describe(workers), icon=":material/groups:", key="workers"):
         number, cluster = st.columns(2)
         with number:
             _choose_number(workers, limit, prices)
@@ -63,15 +62,16 @@ def _set_cluster(typed: str) -> None:
 
 
 def _set(workers: str) -> None:
-    with state.failures_as_notices():
-        state.change(workers=check_workers(workers))
+    state.change(workers=check_workers(workers))
 
 
-def describe(workers: str) -> str:
-    """Return a choice of workers in words."""
+def _describe(workers: str) -> str:
+    """Return what is chosen, to stand behind the heading."""
+    if workers == LOCAL:
+        return ""
     if cluster_address(workers) is not None:
-        return "Ray cluster"
-    return "automatic" if workers == LOCAL else "1 process" if workers == "1" else f"{int(workers):,} processes"
+        return ": Ray cluster"
+    return ": 1 process" if workers == "1" else f": {int(workers):,} processes"
 
 
 def about_times(prices: Prices) -> None:
@@ -94,8 +94,7 @@ def _limit(prices: Prices) -> int:
     need = _bytes_per_process(prices)
     if need is None:
         return int(prices.trial.get("cards", 0)) or 1
-    cores = len(psutil.Process().cpu_affinity())
-    return min(cores, int(psutil.virtual_memory().available / need)) if need else cores
+    return min(count_cores(), int(psutil.virtual_memory().available / need)) if need else count_cores()
 
 
 def _bytes_per_process(prices: Prices) -> float | None:
@@ -114,7 +113,7 @@ def _describe_need(workers: str, prices: Prices) -> str:
     if not need:
         return "Estimate time and memory to see how much memory a process needs."
     count = int(workers) if workers.isdigit() else 1
-    free = f"{format_size(psutil.virtual_memory().available)} of memory are free"
+    free = f"{format_size(psutil.virtual_memory().available)} of memory is free"
     if count == 1:
         return f"A process needs about {format_size(need)} of memory; {free}."
     return f"{count:,} processes need about {format_size(count * need)}, {format_size(need)} each; {free}."

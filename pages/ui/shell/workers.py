@@ -33,7 +33,7 @@ def draw_replaced(job: Job) -> None:
 def _table(records: Sequence[WorkerRecord], stage: str) -> dict[str, list[str]]:
     return {
         "Worker": [_number(record) for record in records],
-        "Where": [escape_markdown(f"{record.place or 'any device'}, {record.host}") for record in records],
+        "Where": [escape_markdown(", ".join(filter(None, (record.place, record.host)))) for record in records],
         "Now": [_describe_work(record, stage) for record in records],
         "Rows/s": [show.format_rate(record.rate) if record.rate else "" for record in records],
     }
