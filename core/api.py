@@ -37,7 +37,7 @@ from core.schema import Columns, IntArray, Measured, Method, Pool
 from core.selection.filter_syntax import parse_filter
 from core.selection.recipe import PoolPart, Recipe, make_selection, parse_recipe, score_columns
 from core.selection.selection import Selection
-from core.workers.launch import share_measuring
+from core.workers.launch import measure_together
 from core.workspace.folder import Workspace
 
 if TYPE_CHECKING:
@@ -226,6 +226,7 @@ def measure(
     seed: int = 0,
     also: str | Iterable[str] | Mapping[str, Mapping[str, Any]] = (),
     workers: int | str = "local",
+    allow_mix: bool = False,
     report: Report = "bar",
     **parameters: Any,
 ) -> MethodRun:
@@ -239,6 +240,7 @@ def measure(
                 `find_run` returns their runs
     workers     "local": one for each GPU, or this process; or a number of processes; or "ray", "ray:HOST:PORT": one for
                 each GPU, or CPU, of a Ray cluster
+    allow_mix   whether devices of several kinds may compute parts of one stage, which changes last digits
     report      "bar" draws a progress bar, None nothing
 
     Parameters that are not given have the values suggested for the embedded model, or the method's defaults.
@@ -250,11 +252,10 @@ def measure(
     >>> winnow.measure(pool, "combined", members=["longest", "random"])
     <Run Combination on demo.jsonl: 2,400 rows, embedded>
     """
-    recipe = _method_recipe(pool, method, model, reading, seed, parameters)
+    recipe = _extend(_method_recipe(pool, method, model, reading, seed, parameters), {"workers": workers}, "measure")
     with _reporting(report) as reporter:
         others = _other_methods(also, str(model))
-        share_measuring(str(workers), recipe, pool, pool.workspace, reporter, others)
-        run = recipe_inputs.measure_methods(recipe, pool, pool.workspace, reporter, others)[0]
+        run = measure_together(recipe, pool, pool.workspace, reporter, others, allow_mix=allow_mix)[0]
     return MethodRun(pool, recipe, run)
 
 

@@ -38,7 +38,7 @@ from core.proof.plan import RANDOM, Training, Work
 from core.schema import Method, Pool
 from core.selection.filter_syntax import parse_filter
 from core.selection.recipe import MAX_SEED, Recipe, load_recipe, parse_recipe
-from core.workers.launch import share_measuring, share_work
+from core.workers.launch import measure_together, share_work
 from core.workers.places import CPU, LOCAL
 from core.workers.task import finding_duplicates, measuring
 from core.workspace.files import disk_errors
@@ -112,6 +112,13 @@ ShardOpt = Annotated[
         "--shard",
         metavar="INDEX/COUNT",
         help="Be one of several processes on one workspace, counted from 0; they may start and end at any time.",
+    ),
+]
+MixOpt = Annotated[
+    bool,
+    Option(
+        "--allow-mix",
+        help="Continue on another kind of device, or another version of PyTorch, than the parts that are stored.",
     ),
 ]
 FilterOpt = Annotated[
@@ -338,21 +345,29 @@ def duplicates(
     if shard is None:
         share_work(task, workers, CPU, report, lambda: False)
         return commands.duplicates_facts(opened, session.workspace, threshold, report)
-    with commands.as_shard(shard, workers, task, report) as (own, recorder):
-        return commands.duplicates_facts(opened, session.workspace, threshold, recorder, own)
+    with commands.as_shard(shard, workers, task, report) as (own, shown):
+        return commands.duplicates_facts(opened, session.workspace, threshold, shown, own)
 
 
 @_recipe_command
-def measure(session: _Session, *, also: AlsoOpt = None, workers: WorkersOpt = LOCAL, shard: ShardOpt = None) -> Facts:
+def measure(
+    session: _Session,
+    *,
+    also: AlsoOpt = None,
+    workers: WorkersOpt = LOCAL,
+    shard: ShardOpt = None,
+    allow_mix: MixOpt = False,
+) -> Facts:
     """Measure every row with a model: the slow part. To resume it, run the same command again."""
-    recipe, pool = session.build_recipe(also=also or ())
+    recipe, pool = session.build_recipe(also=also or (), workers=workers)
     others = [other for other in session.build_others(also) if other.name != recipe.method.name]
     workspace, report = session.workspace, session.report
     if shard is None:
-        share_measuring(workers, recipe, pool, workspace, report, others)
-        return reports.runs_facts(recipe_inputs.measure_methods(recipe, pool, workspace, report, others), others)
-    with commands.as_shard(shard, workers, measuring(recipe, pool, workspace, others), report) as (own, recorder):
-        runs = recipe_inputs.measure_methods(recipe, pool, workspace, recorder, others, shard=own)
+        runs = measure_together(recipe, pool, workspace, report, others, allow_mix=allow_mix)
+        return reports.runs_facts(runs, others)
+    task = measuring(recipe, pool, workspace, others, allow_mix=allow_mix)
+    with commands.as_shard(shard, workers, task, report) as (own, shown):
+        runs = recipe_inputs.measure_methods(recipe, pool, workspace, shown, others, shard=own, allow_mix=allow_mix)
     return reports.runs_facts(runs, others)
 
 
@@ -448,7 +463,7 @@ def run(
     options: Facts = {"scores": scores, "source": recipe, "overwrite": overwrite}
     check_outputs(plan, pool, session.workspace.root, out, **options)  # before the slow part
     servers = allow_server or ()
-    measured = recipe_inputs.measure_methods(plan, pool, session.workspace, session.report, servers=servers)[0]
+    measured = measure_together(plan, pool, session.workspace, session.report, servers=servers)[0]
     recipe_inputs.find_recipe_duplicates(plan, pool, session.workspace, session.report)
     return commands.curate_run(plan, pool, measured, out, **options)
 

@@ -76,6 +76,8 @@ def measure_arguments(
     arguments += _settings(recipe.method.build(), recipe.reading.model)
     for method in also:
         arguments += ["--also", method.name, *_settings(method, recipe.reading.model, f"{method.name}.")]
+    if command == "measure" and recipe.workers != "local":
+        arguments += ["--workers", recipe.workers]
     return arguments + shared_arguments(recipe, workspace)
 
 

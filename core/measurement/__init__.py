@@ -12,6 +12,7 @@ preference_influence  influence of rows on target sets (ROSE, LESS)
 target_pairs          target sets as tokens, with log-likelihoods
 imported              scores of another tool
 stages                passes of a model over a pool, as stored stages
+kinds                 kinds of devices that computed the parts of a stage
 prompt_embeddings     embeddings of prompts
 warm_up               warm-up trainings, each stored once
 shift_groups          groups of rows that entropy shift calibrates each by itself

@@ -263,7 +263,7 @@ def _compute_grams(stages: PoolStages, method: AnswerDivergence, answers: Parts)
         embed = embed or load()
         vectors = embed(prompts(stages.pool, rows), answers.read(part, ["answers"])["answers"].to_pylist())
         gram, centre = gram_matrices(vectors).reshape(len(rows), -1), answer_centres(vectors).astype(np.float16)
-        parts.write(part, pa.table({"gram": as_column(gram), CENTRE: as_column(centre)}))
+        parts.write(part, pa.table({"gram": as_column(gram), CENTRE: as_column(centre)}), stages.made_by)
 
     with stages.timed("geometry"), stages.open(spec, answers.plan, together=True) as parts:
         stages.compute_missing([parts], "Embedding the answers", work, embed_part)
@@ -277,7 +277,12 @@ def _find_embedder(stages: PoolStages, method: AnswerDivergence) -> tuple[dict[s
 
     if method.embeddings:
         encoder = SentenceEncoder(method.embeddings, device=stages.reading.device)
-        return {"encoder": encoder.revision}, lambda: lambda _, answers: encode_answers(encoder, answers)
+
+        def load_encoder() -> Embed:
+            stages.begin_on(encoder.device)
+            return lambda _, answers: encode_answers(encoder, answers)
+
+        return {"encoder": encoder.revision}, load_encoder
 
     def load() -> Embed:
         embedder = AnswerEmbedder(stages.model(), weights=method.weights)

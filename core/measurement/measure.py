@@ -14,6 +14,7 @@ import numpy as np
 from core.columns import SHARED_SIGNALS, count_cut, cut_in_words
 from core.errors import RecipeError
 from core.measurement import find_column, measurement_of
+from core.measurement.kinds import collect_kinds, describe_mix
 from core.measurement.lookup import combine_runs, file_facts, find_run, find_signal, run_key
 from core.measurement.measurement import Measurement, Result
 from core.measurement.run_data import damaged_data
@@ -50,12 +51,14 @@ def measure_all(
     report: Reporter,
     servers: Collection[str] | None = None,
     shard: Shard = ALONE,
+    allow_mix: bool = False,
 ) -> list[Run]:
     """Return a run for each method; new measurements share one pass of the base model.
 
-    shard    which of several processes this is that measure the same at the same time
-    servers  for methods from a file: host or host:port of servers that may be sent prompts, besides those on this
-             computer; RecipeError for any other, before it is asked. None: the user gave the addresses
+    shard      which of several processes this is that measure the same at the same time
+    allow_mix  devices of several kinds may compute parts of one stage
+    servers    for methods from a file: host or host:port of servers that may be sent prompts, besides those on this
+               computer; RecipeError for any other, before it is asked. None: the user gave the addresses
     """
     began, single = monotonic(), expand_combinations(methods)
     ref = _find_model(pool, single, reading, workspace)
@@ -71,14 +74,15 @@ def measure_all(
         measurement_of(method.name).check(method, pool)
     counted = None if any(map(uses_model, to_measure)) else _find_counts(pool, reading, workspace)
     common = activation_options(to_measure)
-    stages = PoolStages(pool, reading, ref, workspace, report, activations=common, counted=counted, shard=shard)
+    options: dict[str, Any] = {"shard": shard, "allow_mix": allow_mix}
+    stages = PoolStages(pool, reading, ref, workspace, report, activations=common, counted=counted, **options)
 
     def stages_for(method: Method) -> PoolStages:
         """Return the common stages, or new ones for a method with other activation options than the common pass."""
         own = activation_options([method])
         if own in (None, common):
             return stages
-        return PoolStages(pool, reading, ref, workspace, report, activations=own, shard=shard)
+        return PoolStages(pool, reading, ref, workspace, report, activations=own, **options)
 
     runs: dict[Method, Run] = {}
     for method, run in stored.items():
@@ -144,6 +148,7 @@ def _measure_one(stages: PoolStages, method: Method, seed: int, began: float) ->
     pool, workspace = stages.pool, stages.workspace
     key = run_key(pool, method, stages.reading, stages.ref, seed)
     stages.seconds.clear()
+    stages.used.clear()
     with stages.locked(f"run-{key}", together=True):
         run = _find_whole_run(pool, method, stages.reading, workspace, seed)
         if run is not None:
@@ -151,7 +156,8 @@ def _measure_one(stages: PoolStages, method: Method, seed: int, began: float) ->
         measurement = measurement_of(method.name)
         columns, result = _run(stages, method, measurement, seed)
         given = file_facts(method)
-        summary = result.summary | {"warnings": warnings_for(columns, measurement, result)}
+        mix = describe_mix(result.summary.get("kinds", ()))
+        summary = result.summary | {"warnings": [*mix, *warnings_for(columns, measurement, result)]}
         other = monotonic() - began - sum(stages.seconds.values())
         summary["seconds"] = stages.seconds | {OTHER: max(0.0, other)}
         run = Run(
@@ -185,6 +191,7 @@ def _run(stages: PoolStages, method: Method, measurement: Measurement[Any], seed
         if "base" in method.needs or measurement.cost(method, stages.pool).base_pass:
             kept["base"] = stages.base.folder.name
         summary |= {"device": stages.device, "dtype": stages.dtype}
+        summary["kinds"] = collect_kinds(dict.fromkeys(stages.used))
     else:
         result = measurement.run(stages, method, shared, seed)
     summary |= result.summary

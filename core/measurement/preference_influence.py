@@ -250,7 +250,7 @@ def _score(
         score = score or _load_scorer(stages.model(checkpoint.state), method, checkpoint, sets)
         for name, table in score(stages.tokens.batch(rows)).items():
             if not stores[name].has(part):
-                stores[name].write(part, table)
+                stores[name].write(part, table, stages.made_by)
 
     stages.compute_missing(list(stores.values()), title, stages.lengths, score_part)
 

@@ -37,7 +37,11 @@ def _embed_sentences(stages: PoolStages, name: str) -> tuple[str, Embeddings]:
     def embed(rows: IntArray) -> pa.Table:
         return pa.table({"embedding": as_column(encoder(prompts(stages.pool, rows)).astype(np.float16))})
 
-    parts = stages.fill(spec, plan_blocks(n, SENTENCE_PART_ROWS), "Embedding the prompts", lambda: embed)
+    def load() -> Callable[[IntArray], pa.Table]:
+        stages.begin_on(encoder.device)
+        return embed
+
+    parts = stages.fill(spec, plan_blocks(n, SENTENCE_PART_ROWS), "Embedding the prompts", load)
     return f"{name}@{encoder.revision}", lambda: parts.column("embedding", n)
 
 

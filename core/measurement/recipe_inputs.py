@@ -67,18 +67,27 @@ def measure_methods(
     *,
     servers: Collection[str] | None = None,
     shard: Shard = ALONE,
+    allow_mix: bool = False,
 ) -> list[Run]:
     """Measure what the recipe's method and the `also` methods need, or reuse stored runs; one each, its own first.
 
-    `servers` are those that a recipe from a file may send prompts to, and `shard` which of several processes this is,
-    as for `core.measurement.measure.measure_all`.
+    `servers`, `shard` and `allow_mix` as for `core.measurement.measure.measure_all`; the servers are those that a
+    recipe from a file may send prompts to.
     """
     from core.measurement.measure import measure_all  # imports the hub's client, which other commands do not need
 
     method, reading = recipe.method.build(), recipe.reading.reading()
     others = [other for other in also if other.name != method.name]
     return measure_all(
-        pool, [method, *others], reading, workspace, seed=recipe.seed, report=report, servers=servers, shard=shard
+        pool,
+        [method, *others],
+        reading,
+        workspace,
+        seed=recipe.seed,
+        report=report,
+        servers=servers,
+        shard=shard,
+        allow_mix=allow_mix,
     )
 
 

@@ -8,6 +8,7 @@ Torch is imported only where a model runs, so that stored stages can be read wit
 """
 
 import os
+import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache, cached_property
@@ -28,6 +29,7 @@ from core.measurement.activation_files import (
     has_activations,
     remove_damaged_activations,
 )
+from core.measurement.kinds import add_kind
 from core.measurement.runs import Run
 from core.progress import Reporter
 from core.schema import Columns, IntArray, ModelRef, Pool, Reading
@@ -81,7 +83,7 @@ class PoolStages(Stages):
     """The stages of one pool under one model and reading.
 
     `activations`: collected in the base pass, if given. `counted`: a run whose token counts are reused, so that no
-    tokenizer is loaded if no model runs.
+    tokenizer is loaded if no model runs. `allow_mix`: devices of several kinds may compute parts of one stage.
     """
 
     def __init__(
@@ -95,8 +97,10 @@ class PoolStages(Stages):
         activations: ActivationOptions | None = None,
         counted: Run | None = None,
         shard: Shard = ALONE,
+        allow_mix: bool = False,
     ) -> None:
         super().__init__(workspace, report, shard)
+        self.allow_mix = allow_mix
         self.pool, self.reading, self.ref = pool, reading, ref
         self.activations, self.counted = activations, counted
 
@@ -151,8 +155,24 @@ class PoolStages(Stages):
             model = load_model(self.ref, dtype=self.dtype, device=self.device, state=state)
         if not self.opened:
             return model
+        self.begin_on(model.device, dtype=self.dtype)
         with self.workspace.hold(f"plan-{self.opened[0].name}"):
             return replace(model, memory=planned_memory(self.opened[0], model.device))
+
+    def begin_on(self, device: str, **facts: str) -> None:
+        """Record that a model computes parts of the open stages on a device; `facts`: more that the parts depend on.
+
+        ModelError if another kind of device, or another version of PyTorch, has computed parts of them, unless mixing
+        is allowed: the last digits of scores may differ.
+        """
+        from core.models.loading import describe_device
+
+        about = describe_device(device)
+        kind = {name: str(about[name]) for name in ("device", "torch")} | facts
+        for folder in self.opened:
+            with self.workspace.hold(f"plan-{folder.name}"):
+                add_kind(folder, kind, allow_mix=self.allow_mix)
+        self.made_by = about | facts | {"host": platform.node()}
 
     # Tokens
 
@@ -279,7 +299,7 @@ class PoolStages(Stages):
                 tables[ACTIVATIONS] = active.replace_schema_metadata({NEURONS: str(observer.neurons)})
             for kind, store in stores.items():
                 if not store.has(part):
-                    store.write(part, tables[kind])
+                    store.write(part, tables[kind], self.made_by)
 
         self.compute_missing(list(stores.values()), title, self.lengths, read)
 

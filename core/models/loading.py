@@ -220,6 +220,12 @@ def count_cards() -> int:
     return torch.cuda.device_count()
 
 
+def describe_device(device: str) -> dict[str, str | int]:
+    """Return what the last digits of a score may depend on: kind of device, PyTorch's version and its threads."""
+    kind = torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else "cpu"
+    return {"device": kind, "torch": torch.__version__, "threads": torch.get_num_threads()}
+
+
 def check_device(device: str) -> str:
     """Return the device, for "auto" the one that `pick_device` returns; ModelError if it cannot be used."""
     device = pick_device() if device == "auto" else device

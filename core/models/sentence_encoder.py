@@ -36,7 +36,7 @@ class SentenceEncoder:
     """
 
     def __init__(self, name: str, *, device: str = "auto", revision: str | None = None) -> None:
-        device = loading.check_device(device)
+        self.device = device = loading.check_device(device)
         self.ref, folder = _resolve(name, revision)
         self.revision = self.ref.revision  # commit of the hub, or 32 hex digits over the folder's files
         self._network = loading.move_to_device(_load(self.ref, folder), device, self.ref).eval()

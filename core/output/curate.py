@@ -120,6 +120,7 @@ def curate(
             facts=facts,
             cut=cut,
             constant=describe_constant_columns(measured.columns),
+            measured_on=run.summary.get("kinds", ()),
             proof=find_proof_facts(Workspace(workspace), pool, recipe),
         )
         write_atomic(staged["card"], build_card(pool, manifest).encode("utf-8"))

@@ -77,6 +77,7 @@ def _words(pool: Pool, manifest: Manifest, license: str | None) -> list[str]:
         *_calibration(manifest.facts),
         *_cut(manifest.cut),
         *(f"- **Constant score**: {sentence}" for sentence in manifest.constant),
+        *(f"- **Mixed devices**: {sentence}" for sentence in describe_mix(manifest.measured_on)),
         f"- **Budget**: {_budget(recipe)}",
         *(f"- **Result**: {sentence}" for sentence in method.facts_in_words(manifest.facts)),
         *_proof(manifest),

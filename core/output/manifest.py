@@ -144,6 +144,7 @@ class Manifest(StrictModel):
     facts: dict[str, Any] = Field(default_factory=dict)  # what only the method knows of the rows (core.schema.Method)
     cut: dict[str, int] = Field(default_factory=dict)  # of these rows, what was not read (core.columns.count_cut)
     constant: list[str] = Field(default_factory=list)  # sentences on measured columns of nearly one value
+    measured_on: list[dict[str, str]] = Field(default_factory=list)  # kinds of devices (core.measurement.kinds)
     proof: ProofFacts | None = None  # the newest of this selection, if there is one
     files: dict[str, str] = Field(default_factory=dict)  # name -> SHA-256 of every file of the export but this one
 
@@ -161,6 +162,7 @@ def build_manifest(
     facts: Mapping[str, Any] | None = None,
     cut: Mapping[str, int] | None = None,
     constant: Sequence[str] = (),
+    measured_on: Sequence[dict[str, str]] = (),
     proof: ProofFacts | None = None,
 ) -> Manifest:
     """Build the manifest of `exported`, which contains `rows` (row numbers, any order) of the pool, some held out."""
@@ -198,6 +200,7 @@ def build_manifest(
         facts=dict(facts or {}),
         cut=dict(cut or {}),
         constant=list(constant),
+        measured_on=list(measured_on),
         proof=proof,
     )
 

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -161,6 +161,7 @@ class Recipe(StrictModel):
     method: MethodPart
     reading: ReadingPart = ReadingPart()
     seed: int = Field(default=0, ge=0, le=MAX_SEED)
+    workers: Annotated[str, Field(coerce_numbers_to_str=True)] = "local"  # who measures; it changes no score
     budget: str = "10%"
     # on the column the method ranks by; worse rows are not selected
     threshold: float | None = Field(default=None, allow_inf_nan=False)

@@ -20,6 +20,8 @@ from typing import IO
 import orjson
 
 from core.errors import Cancelled, ModelError, WinnowError
+from core.measurement.recipe_inputs import measure_methods
+from core.measurement.runs import Run
 from core.progress import Reporter
 from core.schema import Method, Pool
 from core.selection.recipe import Recipe
@@ -56,18 +58,21 @@ def share_work(task: Task, workers: str, device: str, report: Reporter, is_done:
         run_workers(task, places, report)
 
 
-def share_measuring(
-    workers: str,
+def measure_together(
     recipe: Recipe,
     pool: Pool,
     workspace: Workspace,
     report: Reporter,
     also: Sequence[Method] = (),
+    *,
     servers: Collection[str] | None = None,
-) -> None:
-    """Let several workers measure what `measure_methods` would, which then finds it stored."""
-    task = measuring(recipe, pool, workspace, also, servers)
-    share_work(task, workers, recipe.reading.device, report, lambda: is_measured(recipe, pool, workspace, also))
+    allow_mix: bool = False,
+) -> list[Run]:
+    """Do as `measure_methods`, with the workers that the recipe names."""
+    task = measuring(recipe, pool, workspace, also, servers=servers, allow_mix=allow_mix)
+    device = recipe.reading.device
+    share_work(task, recipe.workers, device, report, lambda: is_measured(recipe, pool, workspace, also))
+    return measure_methods(recipe, pool, workspace, report, also, servers=servers, allow_mix=allow_mix)
 
 
 def run_workers(task: Task, places: Sequence[Place], report: Reporter) -> None:

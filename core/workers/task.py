@@ -25,6 +25,7 @@ class Task:
     recipe: dict[str, Any]  # of a pool that is stored there, by its fingerprint
     also: tuple[dict[str, Any], ...] = ()  # other methods to measure
     servers: tuple[str, ...] | None = None  # that may be sent prompts; None: any
+    allow_mix: bool = False  # devices of several kinds may compute parts of one stage
     duplicates: float | None = None  # find near-duplicates of this similarity instead of measuring
 
     @property
@@ -44,7 +45,8 @@ class Task:
             find_near_duplicates(pool, workspace, self.duplicates, report, shard)
             return
         also = [build_method(**described) for described in self.also]
-        measure_methods(recipe, pool, workspace, report, also, servers=self.servers, shard=shard)
+        options: dict[str, Any] = {"servers": self.servers, "allow_mix": self.allow_mix}
+        measure_methods(recipe, pool, workspace, report, also, shard=shard, **options)
 
 
 def read_task(data: dict[str, Any]) -> Task:
@@ -58,7 +60,9 @@ def measuring(
     pool: Pool,
     workspace: Workspace,
     also: Sequence[Method] = (),
+    *,
     servers: Collection[str] | None = None,
+    allow_mix: bool = False,
 ) -> Task:
     """Return the task of `measure_methods`."""
     return Task(
@@ -66,6 +70,7 @@ def measuring(
         _stored(recipe, pool).as_data(),
         tuple(describe_method(method) for method in also if method.name != recipe.method.name),
         None if servers is None else tuple(sorted(servers)),
+        allow_mix,
     )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 import pyarrow as pa
 import pyarrow.feather as feather
 import pyarrow.parquet as pq
@@ -27,6 +28,7 @@ from core.workspace.files import (
 
 MAX_PART_ROWS = 16384
 PLAN = "plan.parquet"
+MADE_BY = b"made_by"  # in the metadata of a part
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,8 +84,14 @@ class Parts:
         """Return the numbers of the parts that are not stored yet, ascending."""
         return [k for k in range(len(self.plan)) if not self.has(k)]
 
-    def write(self, part: int, table: pa.Table) -> None:
-        """Store one part; WorkspaceError when its number of rows is not the planned one or the disk refuses."""
+    def write(self, part: int, table: pa.Table, made_by: Mapping[str, Any] | None = None) -> None:
+        """Store one part; WorkspaceError when its number of rows is not the planned one or the disk refuses.
+
+        `made_by`: facts about its worker, kept in the file's metadata.
+        """
+        if made_by:
+            known = table.schema.metadata or {}
+            table = table.replace_schema_metadata(known | {MADE_BY: orjson.dumps(dict(made_by))})
         if table.num_rows != len(self.plan[part]):
             planned = len(self.plan[part])
             raise WorkspaceError(f"{self.path(part)}: {table.num_rows} rows were measured, {planned} were planned.")
@@ -100,6 +108,12 @@ class Parts:
             if self.mapped:
                 return feather.read_table(str(self.path(part)), columns=wanted, memory_map=True)
             return pq.read_table(self.path(part), columns=wanted)
+
+    def made_by(self, part: int) -> dict[str, Any]:
+        """Return the facts about the worker of a stored part in Parquet; {} if it has none."""
+        with reading(self.path(part)):
+            found = (pq.read_schema(self.path(part)).metadata or {}).get(MADE_BY)
+        return dict(orjson.loads(found)) if found else {}
 
     def remove(self) -> None:
         """Remove all parts; the plan stays."""

@@ -37,6 +37,8 @@ class Stages:
         self.workspace, self.report, self.shard = workspace, report, shard
         self.opened: list[Path] = []  # folders of the stages that are open, the outermost first
         self.seconds: dict[str, float] = {}  # kind of work -> seconds spent on it here
+        self.used: list[Path] = []  # folders of all stages that were opened
+        self.made_by: dict[str, Any] = {}  # facts about this worker, kept with each part that a model computes
 
     @contextmanager
     def locked(self, key: str, waiting: str = WAITING, *, together: bool = False) -> Iterator[None]:
@@ -89,10 +91,12 @@ class Stages:
             with self.workspace.hold(f"plan-{folder.name}"):
                 parts = Parts.open(folder, spec, plan, mapped=mapped, gathered=gathered)
             self.opened.append(folder)
+            self.used.append(folder)
             try:
                 yield parts
             finally:
                 self.opened.pop()
+                self.made_by = {}
 
     def compute_missing(
         self, stores: Sequence[Parts], title: str, work: IntArray, compute: Callable[[int, IntArray], None]
@@ -169,7 +173,7 @@ class Stages:
         def store(part: int, rows: IntArray) -> None:
             nonlocal compute
             compute = compute or load()
-            parts.write(part, compute(rows))
+            parts.write(part, compute(rows), self.made_by)
 
         with self.timed(str(spec["kind"])), self.open(spec, plan, mapped=mapped, together=True) as parts:
             self.compute_missing([parts], title, work, store)

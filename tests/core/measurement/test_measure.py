@@ -189,7 +189,7 @@ def test_a_resumed_pass_plans_its_batches_for_the_memory_that_was_free_at_first(
     free, planned, write = [8e9, 80e9, 80e9], [], Parts.write
     plan, cost = batching.planned_memory, forward_pass.batch_cost
 
-    def stop(parts, part, table):
+    def stop(parts, part, table, made_by=None):
         write(parts, part, table)
         if "probe" in (parts.folder / "spec.json").read_text():
             raise KeyboardInterrupt

@@ -18,7 +18,7 @@ from core.methods import build_method
 from core.pool.pools import load_pool
 from core.progress import SilentReporter
 from core.selection.recipe import parse_recipe
-from core.workers.launch import end_worker, run_workers, share_measuring, start_worker
+from core.workers.launch import end_worker, measure_together, run_workers, start_worker
 from core.workers.places import Place, check_workers, local_places
 from core.workers.records import list_workers
 from core.workers.task import Task, finding_duplicates, measuring
@@ -38,7 +38,7 @@ METHODS = {
 
 class Notes(SilentReporter):
     def __init__(self):
-        self.notes, self.stages, self.done = [], [], []
+        self.tasks, self.replaced, self.stages, self.done = [], (), [], []
 
     def stage(self, name, *, rows, work, done_rows=0, done_work=0):
         self.stages.append(name)
@@ -47,7 +47,8 @@ class Notes(SilentReporter):
         self.done.append((self.stages[-1], rows))
 
     def workers(self, task, replaced=()):
-        self.notes += replaced[-1:]
+        self.tasks.append(task)
+        self.replaced = replaced
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +131,9 @@ def test_two_workers_one_of_them_killed_and_two_shards_give_the_bits_of_one(new_
     killer.start()
     run_workers(killed, [ONE_THREAD] * 2, notes)
     killer.join()
-    assert [note for note in notes.notes if note.endswith("ended unexpectedly (exit code -9) and was replaced.")]
+    assert [sentence[len("Worker 1") :] for sentence in notes.replaced] == [
+        " of 2 (cpu) ended unexpectedly (exit code -9) and was replaced."
+    ]
     after = parts_of(killed)
     assert {file: after.get(file, stamp) for file, stamp in before.items()} == before  # none was made again
     assert_same(alone, killed)
@@ -178,11 +181,10 @@ def test_a_worker_ends_with_the_process_that_started_it(new_task):
 
 def test_what_is_stored_starts_no_worker(pool_file, workspace):
     pool = load_pool(str(pool_file), workspace=workspace.root)
-    recipe = parse_recipe({"pool": {"source": pool.fingerprint}, "method": {"name": "longest"}}, "test")
+    data = {"pool": {"source": pool.fingerprint}, "method": {"name": "longest"}, "workers": 2}
     first, second = Notes(), Notes()
-    share_measuring("2", recipe, pool, workspace, first)
-    share_measuring("2", recipe, pool, workspace, second)
-    assert first.stages and not second.stages
+    runs = [measure_together(parse_recipe(data, "test"), pool, workspace, report)[0].id for report in (first, second)]
+    assert runs[0] == runs[1] and first.tasks and not second.tasks
 
 
 @pytest.mark.parametrize("workers", ["", "0", "-1", "two", "1.5", "9999999", "ray-cluster"])
