@@ -9,6 +9,7 @@ import orjson
 from huggingface_hub import DatasetCardData
 
 from core.columns import NEAR_DUPLICATES_PREFIX, cut_in_words
+from core.measurement.kinds import describe_mix
 from core.methods import build_method
 from core.methods.params import all_params
 from core.output.manifest import Manifest

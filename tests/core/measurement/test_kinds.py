@@ -53,9 +53,9 @@ def test_a_measurement_continues_on_another_version_of_torch_only_if_allowed(
     rows = [{"instruction": f"add {k} and {k}", "output": f"{2 * k} is the sum of both"} for k in range(60)]
     file = tmp_path / "pool.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    monkeypatch.setattr(passes.PoolStages, "part_tokens", 300)
+    monkeypatch.setattr(passes.PoolStages, "part_tokens", 1200)
     pool, nll = load_pool(str(file), workspace=workspace.root), build_method("lowest_nll", {})
-    reading = Reading(model=str(tiny_model_dir), max_length=64, device="cpu")
+    reading = Reading(model=str(tiny_model_dir), max_length=256, device="cpu")
     with pytest.raises(KeyboardInterrupt):
         measure_all(pool, [nll], reading, workspace, report=Stops())
 
