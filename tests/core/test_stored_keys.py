@@ -248,8 +248,9 @@ def test_a_stored_workspace_gives_the_stored_selections(frozen: dict[str, Any], 
     for name in COMMANDS:
         stored = old / "workspace" / "exports" / file_of(name)
         now, then = manifest_of(tmp_path / file_of(name)), manifest_of(stored)
-        added = {"constant", "proof"}  # since then
-        assert (now["pool"].pop("files"), now["output"].pop("filled")) == ([], 0)  # added since, too
+        added = {"constant", "proof", "measured_on"}  # since then
+        more = now["pool"].pop("files"), now["output"].pop("filled"), now["recipe"].pop("workers")
+        assert more == ([], 0, "local")  # added since, too
         assert {field: value for field, value in now.items() if field not in added} == then, name
         for file in sorted(stored.parent.glob(f"{stored.stem}.*jsonl")):
             assert (tmp_path / file.name).read_bytes() == file.read_bytes()
