@@ -28,6 +28,7 @@ from core.workspace import checksums
 
 LOG = logging.getLogger("winnow")
 
+_NO_LOCKS = "this disk has no file locks; choose a folder on one that has (docs/scale.md)"
 _REASONS = {
     errno.ENOSPC: "the disk is full; free some space and run the same command again",
     errno.EDQUOT: "the disk quota is used up; free some space and run the same command again",
@@ -41,6 +42,9 @@ _REASONS = {
     errno.EFBIG: "the file would be larger than this disk or account allows; free some space or ask for more",
     errno.EEXIST: "it is a file, and a folder is needed; choose another folder",
     errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
+    errno.ENOLCK: _NO_LOCKS,
+    errno.ENOSYS: _NO_LOCKS,
+    errno.ENOTSUP: _NO_LOCKS,
 }
 _CHANGED = "its content has changed since it was written"
 _MADE_AGAIN = "Run the command that made it again; only damaged parts are computed again."

@@ -87,10 +87,11 @@ class Workspace:
         with disk_errors(path.parent):
             file = path.open("a+")
         with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if waiting is not None:
-                    waiting()
-                fcntl.flock(file, fcntl.LOCK_SH)
+            with disk_errors(path.parent):
+                try:
+                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    if waiting is not None:
+                        waiting()
+                    fcntl.flock(file, fcntl.LOCK_SH)
             yield

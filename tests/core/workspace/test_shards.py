@@ -1,5 +1,6 @@
 """Shards share the parts of a stage: each part is computed once, by whoever is there, also after a death."""
 
+import errno
 import subprocess
 import sys
 import threading
@@ -9,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from core.errors import RecipeError
+from core.errors import RecipeError, WorkspaceError
 from core.progress import SilentReporter
 from core.workspace.parts import plan_blocks
 from core.workspace.shards import ALONE, Shard, read_shard
@@ -101,6 +102,17 @@ def test_one_process_alone_keeps_shards_out_and_they_do_not_keep_out_each_other(
 def fill_on_device(stages):
     with stages.on_device("cpu"):
         pass
+
+
+@pytest.mark.parametrize("shard", [ALONE, Shard(0, 2)])
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOTSUP])
+def test_a_disk_without_file_locks_is_refused(workspace, monkeypatch, shard, code):
+    def refuse(_file, _operation):
+        raise OSError(code, "of the system")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with pytest.raises(WorkspaceError, match="locks: this disk has no file locks; choose a folder on one that has"):
+        fill(Stages(workspace, SilentReporter(), shard), [])
 
 
 def test_a_shard_is_read_from_text():
