@@ -25,7 +25,7 @@ from core.measurement.runs import Run
 from core.progress import Reporter
 from core.schema import Method, Pool
 from core.selection.recipe import Recipe
-from core.workers.places import Place, check_workers, cluster_address, local_places
+from core.workers.places import LOCAL, Place, check_workers, cluster_address, local_places
 from core.workers.records import WorkerRecord, list_workers
 from core.workers.task import Task, is_measured, measuring
 from core.workers.worker import CANCELLED, FAILED
@@ -46,15 +46,16 @@ def share_work(task: Task, workers: str, device: str, report: Reporter, is_done:
     if one dies again and again.
     """
     check_workers(workers)
+    if is_done():
+        return
     address = cluster_address(workers)
     if address is not None:
         from core.workers.cluster import run_on_cluster  # it starts workers on each node with this module
 
-        if not is_done():
-            run_on_cluster(task, address, device, report)
+        run_on_cluster(task, address, device, report)
         return
     places = local_places(workers, device)
-    if len(places) > 1 and not is_done():
+    if len(places) > 1:
         run_workers(task, places, report)
 
 
@@ -69,9 +70,12 @@ def measure_together(
     allow_mix: bool = False,
 ) -> list[Run]:
     """Do as `measure_methods`, with the workers that the recipe names."""
+    from core.measurement.measure import uses_model  # imports the hub's client, which other commands do not need
+
     task = measuring(recipe, pool, workspace, also, servers=servers, allow_mix=allow_mix)
-    device = recipe.reading.device
-    share_work(task, recipe.workers, device, report, lambda: is_measured(recipe, pool, workspace, also))
+    if recipe.workers != LOCAL or any(map(uses_model, [recipe.method.build(), *also])):
+        device = recipe.reading.device
+        share_work(task, recipe.workers, device, report, lambda: is_measured(recipe, pool, workspace, also))
     return measure_methods(recipe, pool, workspace, report, also, servers=servers, allow_mix=allow_mix)
 
 

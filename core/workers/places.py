@@ -64,10 +64,10 @@ def count_cores() -> int:
 
 def _cards(device: str) -> list[Place]:
     """Return the cards that may be used, if the device leaves open which."""
-    from core.models.loading import count_cards  # imports torch
-
     if device not in ("auto", "cuda"):
         return []
+    from core.models.loading import count_cards  # imports torch
+
     shown = [name.strip() for name in os.environ.get(VISIBLE, "").split(",") if name.strip()]
     names = shown or [str(k) for k in range(count_cards())]
     return [Place(f"cuda:{name}", {VISIBLE: name}) for name in names[: count_cards()]]
