@@ -10,13 +10,14 @@ import secrets
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from threading import current_thread, main_thread
 from typing import Any
 
 from core.errors import ModelError, RecipeError
+from core.models.generation.addresses import check_url, is_loopback, is_named
 from core.progress import Reporter
 from core.workers.launch import POLL_S, LocalWorker, Worker, supervise
 from core.workers.places import CPU, MAX_WORKERS, RAY, VISIBLE, Place
@@ -41,8 +42,10 @@ def run_on_cluster(task: Task, address: str, device: str, report: Reporter) -> N
     """Run a worker of a task for each GPU or CPU of a Ray cluster until all work is stored.
 
     `address` as `core.workers.places.cluster_address` returns it; `device` as in core.schema.Reading. RecipeError if
-    the cluster cannot be reached or has no such device.
+    the cluster cannot be reached, has no such device, or is named by a recipe from elsewhere and not allowed.
     """
+    if address and task.servers is not None:
+        _check_allowed(address, task.servers)
     with _connected(address), _mark(task) as mark:
         import ray
 
@@ -185,6 +188,18 @@ def _connected(address: str) -> Iterator[None]:
             yield
         finally:
             ray.shutdown()
+
+
+def _check_allowed(address: str, servers: Collection[str]) -> None:
+    """Raise RecipeError unless an address is on this computer or among `servers`: a cluster can run code here."""
+    with suppress(ModelError):
+        url = check_url(f"http://{address}")
+        if is_loopback(url) or is_named(url, servers):
+            return
+    raise RecipeError(
+        f"This recipe would measure on the Ray cluster {address}, which could run code here. It was not contacted. If "
+        f"you trust it, add --allow-server {address} (in Python, allow_servers)."
+    )
 
 
 def _check_address(address: str) -> None:

@@ -8,9 +8,10 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from io import StringIO
 from pathlib import Path
+from unittest.mock import Mock
 
 import psutil
 import pytest
@@ -19,10 +20,10 @@ import core as winnow
 from core.demo.pool import clean_rows
 from core.errors import RecipeError, WinnowError
 from core.progress import SilentReporter
-from core.workers.cluster import count_workers
+from core.workers.cluster import count_workers, run_on_cluster
 from core.workers.launch import share_work
 from core.workers.records import list_workers
-from core.workers.task import finding_duplicates
+from core.workers.task import Task, finding_duplicates
 from core.workspace.folder import Workspace
 
 ROOT = Path(__file__).parents[3]
@@ -90,9 +91,13 @@ def parts_of(workspace):
 
 
 def processes(words):
-    """Return the processes of the cluster that have these words in their command lines."""
-    started = psutil.Process().children(recursive=True)
-    return [process for process in started if words in " ".join(process.cmdline())]
+    """Return the live processes of the cluster that have these words in their command lines."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):  # it has ended
+            if words in " ".join(process.cmdline()):
+                found.append(process)
+    return found
 
 
 def kill(words):
@@ -101,21 +106,24 @@ def kill(words):
 
 
 class Disturber(SilentReporter):
-    """A reporter that takes the next of some actions whenever a tenth of the rows more is measured."""
+    """A reporter that takes an action at a tenth of the rows, and one when the first worker is replaced."""
 
-    def __init__(self, *actions):
-        self.actions, self.replaced = list(actions), ()
+    def __init__(self, at_a_tenth, at_a_death=None):
+        self.at_a_tenth, self.at_a_death, self.replaced = at_a_tenth, at_a_death, ()
 
     def stage(self, name, *, rows, work, done_rows=0, done_work=0):
-        self.step = self.next = rows // 10
+        self.tenth = rows // 10
 
     def advance(self, rows, work):
-        if self.actions and rows >= self.next:
-            self.next = rows + self.step
-            self.actions.pop(0)()
+        if self.at_a_tenth and rows >= self.tenth:
+            action, self.at_a_tenth = self.at_a_tenth, None
+            action()
 
     def workers(self, task, replaced=()):
         self.replaced = replaced
+        if self.at_a_death and replaced:
+            action, self.at_a_death = self.at_a_death, None
+            action()
 
 
 @pytest.mark.cluster
@@ -133,7 +141,7 @@ def test_the_work_of_a_node_that_is_removed_is_done_by_others(cluster, source, a
     with second_node(cluster) as node:
         report = Disturber(lambda: cluster.remove_node(node, allow_graceful=False))
         assert measure(source, tmp_path, f"ray:{cluster.address}", report) == alone
-    assert not report.actions
+    assert not report.at_a_tenth
 
 
 @pytest.mark.cluster
@@ -217,6 +225,24 @@ def test_what_ray_says_of_a_cluster_that_it_cannot_use_is_one_sentence(
     monkeypatch.setattr("socket.create_connection", lambda place, _timeout: {("::1", 2): StringIO()}[place])
     with pytest.raises(RecipeError, match=re.escape(error)):
         share(workers, tmp_path, source)
+
+
+@pytest.mark.parametrize(
+    ("address", "servers", "error"),
+    [
+        ("10.0.0.1:6379", (), "This recipe would measure on the Ray cluster 10.0.0.1:6379"),
+        ("10.0.0.1:6379", ("10.0.0.1:80",), "add --allow-server 10.0.0.1:6379"),
+        ("no host:1", (), "This recipe would measure on the Ray cluster"),
+        ("10.0.0.1:6379", ("10.0.0.1",), "nothing answers there"),
+        ("127.0.0.1:1", (), "nothing answers there"),
+        ("10.0.0.1:6379", None, "nothing answers there"),
+    ],
+)
+def test_a_cluster_that_a_recipe_names_is_contacted_only_if_allowed(ray, monkeypatch, address, servers, error):
+    monkeypatch.setattr("socket.create_connection", Mock(side_effect=OSError("refused")))
+    task = Task("/nowhere", {}, servers=servers)
+    with pytest.raises(RecipeError, match=re.escape(error)):
+        run_on_cluster(task, address, "cpu", SilentReporter())
 
 
 def test_without_ray_the_error_says_how_to_install_it(source, tmp_path, monkeypatch):
