@@ -22,7 +22,7 @@ from core.progress import Reporter
 from core.workers.launch import POLL_S, LocalWorker, Worker, supervise
 from core.workers.places import CPU, MAX_WORKERS, RAY, VISIBLE, Place
 from core.workers.records import FOLDER
-from core.workers.task import Task, read_task
+from core.workers.task import Task
 from core.workers.worker import FAILED
 from core.workspace.files import disk_errors, make_folder
 from core.workspace.shards import Shard, read_shard
@@ -133,21 +133,24 @@ def _node_function() -> Callable[[dict[str, Any], str, Resources, str], tuple[in
             )
         try:
             from core.workers.cluster import run_worker
-        except ImportError as error:
+            from core.workers.task import read_task
+
+            task = read_task(data)
+        except (ImportError, TypeError) as error:
             return FAILED, (
-                f"The Ray node {node()} cannot import Winnow: {error}. Install it there as here, or put its folder on "
-                "the disk that the nodes share, at the same path."
+                f"The Ray node {node()} has no Winnow, or another version: {error}. Install it there as here, or put "
+                "its folder on the disk that the nodes share, at the same path."
             )
-        return run_worker(data, shard, resources)
+        return run_worker(task, shard, resources)
 
     return run
 
 
-def run_worker(data: dict[str, Any], shard: str, resources: Resources) -> tuple[int, str]:
+def run_worker(task: Task, shard: str, resources: Resources) -> tuple[int, str]:
     """Run a worker process on this node, as a Ray task; return its exit code and error."""
     threads = str(max(1, int(resources["num_cpus"])))
     name, hidden = (f"cuda:{os.environ.get(VISIBLE, '0')}", {}) if resources["num_gpus"] else (CPU, {VISIBLE: ""})
-    worker = LocalWorker(read_task(data), read_shard(shard), Place(name, {"OMP_NUM_THREADS": threads} | hidden))
+    worker = LocalWorker(task, read_shard(shard), Place(name, {"OMP_NUM_THREADS": threads} | hidden))
     try:
         worker.start()
         while (ended := worker.poll()) is None:

@@ -272,7 +272,7 @@ def test_a_device_that_the_cluster_cannot_give_is_an_error(device, error):
 
 @pytest.mark.parametrize(
     ("mark", "error"),
-    [("/nowhere/mark", "does not see the workspace /data/ws."), ("/", "cannot import Winnow: No mod")],
+    [("/nowhere/mark", "does not see the workspace /data/ws."), ("/", "has no Winnow, or another version: ")],
 )
 def test_a_node_without_workspace_or_code_says_so(ray, tmp_path, mark, error):
     """The node has Ray and nothing else."""
