@@ -31,7 +31,7 @@ from core.methods.suggestions import with_suggestions
 from core.progress import Reporter
 from core.proof.plan import LONGEST, RANDOM, UNTRAINED, WHOLE_POOL, Arm, hash_rows
 from core.proof.row_files import find_file_rows, is_file
-from core.schema import BoolArray, Columns, IntArray, Measured, Order, Pool
+from core.schema import BoolArray, Columns, IntArray, Measured, Method, Order, Pool
 from core.selection.budget import Budget, allowed_amount
 from core.selection.recipe import Recipe, eligible_rows, load_recipe, make_selection, parse_recipe, select_from_order
 from core.workspace.files import disk_errors, file_digest
@@ -40,6 +40,7 @@ from core.workspace.folder import Workspace
 ALWAYS_IN = (RANDOM, LONGEST)
 RESERVED = (UNTRAINED, *ALWAYS_IN, WHOLE_POOL)  # names that mean something else than a file or method
 REVERSED = "reversed:"
+SHARED_WORK = ("tokens", "loading", "probe")  # kinds of work that baselines need too
 NAME = re.compile(r"\w[\w .+-]{0,59}")
 RECIPE_ENDINGS, MANIFEST_ENDING = (".yaml", ".yml"), ".manifest.json"
 Require = Callable[[Recipe, Pool, Workspace], Run]  # the finished run that a recipe reads, or an error with the remedy
@@ -250,7 +251,14 @@ def _choose_by_recipe(request: ArmRequest, recipe: Recipe, place: TrainingPool) 
             order = Order(order.rows[::-1], order.excluded)
         drawn.append(select_from_order(left, place.pool, counted, method, order).rows)
     left_out = None if whole is None else _count_removed(whole, place)
-    return ChosenRows(tuple(drawn), left_out, float(sum(run.summary.get("seconds", {}).values())))
+    return ChosenRows(tuple(drawn), left_out, _choosing_seconds(run, method))
+
+
+def _choosing_seconds(run: Run, method: Method) -> float:
+    """Return what measuring for a method took: of a run of another method, what both need."""
+    seconds: dict[str, float] = run.summary.get("seconds", {})
+    own = run.method["name"] == method.name
+    return float(sum(taken for kind, taken in seconds.items() if own or kind in SHARED_WORK))
 
 
 def _seed_of(name: str, seed: int) -> int:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 
 from core.algorithms.paired_comparison import BETTER, NONE, WORSE
+from core.methods import METHODS
 from core.proof.plan import HELD_OUT, MACRO, Plan
 from core.proof.verdicts import Figure, Verdict
 
@@ -74,7 +75,7 @@ def _difference_and_interval(verdict: Verdict) -> tuple[str, str]:
 
 
 def _name(verdict: Verdict) -> str:
-    return verdict.arm.replace("_", " ")
+    return verdict.arm.replace("_", " ") if verdict.arm in METHODS else verdict.arm
 
 
 def format_difference(value: float, figure: Figure) -> str:

@@ -71,9 +71,15 @@ def measure_together(
 ) -> list[Run]:
     """Do as `measure_methods`, with the workers that the recipe names."""
     from core.measurement.measure import uses_model  # imports the hub's client, which other commands do not need
+    from core.models.reference import resolve_model
 
-    task = measuring(recipe, pool, workspace, also, servers=servers, allow_mix=allow_mix)
-    if recipe.workers != LOCAL or any(map(uses_model, [recipe.method.build(), *also])):
+    runs_model = any(map(uses_model, [recipe.method.build(), *also]))
+    if recipe.workers != LOCAL or runs_model:
+        if runs_model:  # so that workers on machines with other caches use the same weights
+            revision = resolve_model(recipe.reading.model, recipe.reading.revision, models=workspace.models).revision
+            reading = recipe.reading.model_copy(update={"revision": revision})
+            recipe = recipe.model_copy(update={"reading": reading})
+        task = measuring(recipe, pool, workspace, also, servers=servers, allow_mix=allow_mix)
         device = recipe.reading.device
         share_work(task, recipe.workers, device, report, lambda: is_measured(recipe, pool, workspace, also))
     return measure_methods(recipe, pool, workspace, report, also, servers=servers, allow_mix=allow_mix)

@@ -273,3 +273,12 @@ def test_a_pool_that_shares_all_prompts_with_a_target_has_nothing_to_train_on(de
     shutil.copy(demo.workspace.root / "demo" / "demo.jsonl", source)
     with pytest.raises(RecipeError, match=r"no row left to train on .*--allow-target-prompts"):
         demo.design(targets=(str(source),))
+
+
+def test_a_baseline_costs_what_the_pass_took_and_not_the_method_whose_run_it_reads(demo, every):
+    run = require_run(make_recipe("lowest_nll"), demo.pool, demo.workspace)
+    seconds = run.summary["seconds"]
+    shared = sum(seconds.get(kind, 0.0) for kind in ("tokens", "loading", "probe"))
+    assert run.method["name"] != "lowest_nll"
+    assert every.choosing_seconds["lowest_nll"] == pytest.approx(shared)
+    assert shared < sum(seconds.values())

@@ -212,14 +212,14 @@ def test_the_headline_says_what_wins_and_random_as_plainly():
     assert write_headline(plan, []) == ""
     assert write_headline(plan, [verdict("a", BETTER, -0.05), verdict("b_c", NONE)]) == (
         "On the held-out rows, at equal steps: a (−0.050 nats per response token, 95% interval −0.070 to −0.030) is "
-        "better than random; no difference shown between random and b c."
+        "better than random; no difference shown between random and b_c."
     )
     assert write_headline(plan, [verdict("a", WORSE, 0.05), verdict("b_c", WORSE, 0.1)]).startswith(
         "On the held-out rows, at equal steps: random is better than every other arm; a (+0.050"
     )
-    assert write_headline(plan, [verdict("a", NONE), verdict("b_c", NONE)]) == (
+    assert write_headline(plan, [verdict("entropy_shift", NONE), verdict("b_c", NONE)]) == (
         "On the held-out rows, at equal steps: no arm is better than random; no difference shown between random and "
-        "a or b c."
+        "entropy shift or b_c."
     )
     early = write_headline(plan, [verdict("a", f"indication: {NONE}", seeds=3)])
     assert early.startswith(
