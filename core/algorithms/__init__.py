@@ -11,4 +11,5 @@ influences           influence of rows on the sub-tasks of targets
 paired_comparison    intervals and verdicts of models trained on different rows, over seeds
 correlation          Pearson's r and Spearman's ρ with a bootstrap interval
 kmeans               k-means with reproducible labels, numbered by size
+vector_blocks        vectors that are read block by block, and their seeded sample
 """

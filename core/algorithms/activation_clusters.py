@@ -5,8 +5,10 @@
    gives the directions in which neurons are active together. Neurons never active in the sample are ignored.
 3. Every row, projected and scaled to unit length again, is assigned to a cluster by k-means (core.algorithms.kmeans).
 
-In memory at once: the sample, a chunk of rows, and (N, WIDTH) numbers, which k-means copies once.
+In memory at once: the sample, a chunk of rows, and the vectors that k-means is fitted to, WIDTH numbers each, twice.
 """
+
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +16,7 @@ from scipy.sparse import csr_array
 
 from core.algorithms.active_neurons import ActiveNeurons, gather_slices
 from core.algorithms.kmeans import kmeans, one_thread, random_state, unit_vectors
+from core.algorithms.vector_blocks import Block, VectorBlocks
 from core.schema import FloatArray, IntArray, Progress, ignore_progress
 
 WIDTH = 32  # directions of the SVD
@@ -30,12 +33,13 @@ def activation_clusters(
 
     Each of `rows` needs an active neuron; their order does not matter. Ties in size go to the cluster whose first row
     is earlier. There are fewer clusters than requested if fewer rows differ. Same seed, same labels on any number of
-    threads. `on_part` receives the number of rows projected, and of all.
+    threads. `on_part` receives the number of rows projected, and of all; again for each time that k-means reads them.
     """
     labels = np.full(len(states), -1, np.int64)
     rows = np.unique(rows)
     if len(rows):
-        labels[rows] = kmeans(project_active_neurons(states, rows, seed, on_part), clusters, seed=seed)
+        vectors = VectorBlocks(len(rows), projector(states, rows, seed, on_part))
+        labels[rows] = kmeans(vectors, clusters, seed=seed).labels
     return labels
 
 
@@ -53,17 +57,22 @@ def cluster_diversity(labels: IntArray, rows: IntArray, clusters: int) -> tuple[
     return len(share), float(abs((share * np.log(share)).sum()) / np.log(clusters))  # abs avoids −0
 
 
-def project_active_neurons(states: ActiveNeurons, rows: IntArray, seed: int, on_part: Progress) -> FloatArray:
-    """Return (K, ≤ WIDTH) unit vectors of `rows`, in their order."""
+def projector(
+    states: ActiveNeurons, rows: IntArray, seed: int, on_part: Progress = ignore_progress
+) -> Callable[[], Iterator[Block]]:
+    """Return a function that yields unit vectors of `rows`, (K, ≤ WIDTH), in blocks; numbers are places in `rows`."""
     with one_thread():
         column, directions = _directions(states, rows, seed)
-        projected = np.empty((len(rows), directions.shape[1]), np.float32)
-        size = max(1, CHUNK * len(states) // len(states.indices))
+    size = max(1, CHUNK * len(states) // len(states.indices))
+
+    def read() -> Iterator[Block]:
         for start in range(0, len(rows), size):
             chunk = rows[start : start + size]
-            projected[start : start + size] = _unit_rows(states, chunk, column, len(directions)) @ directions
+            vectors = unit_vectors(_unit_rows(states, chunk, column, len(directions)) @ directions)
+            yield np.arange(start, start + len(chunk)), vectors
             on_part(start + len(chunk), len(rows))
-        return unit_vectors(projected)
+
+    return read
 
 
 def _directions(states: ActiveNeurons, rows: IntArray, seed: int) -> tuple[NDArray[np.int32], FloatArray]:

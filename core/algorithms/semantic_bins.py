@@ -14,11 +14,11 @@ So a slider of the number of bins runs no k-means, and bins nest: every bin is a
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from core.algorithms.kmeans import kmeans, number_by_size
+from core.algorithms.vector_blocks import VectorBlocks
 from core.errors import MethodError
-from core.schema import Float64Array, FloatArray, IntArray
+from core.schema import Float64Array, IntArray
 
 ROWS_PER_BIN = 50
 MAX_BINS = 1000  # default limit
@@ -59,20 +59,17 @@ def default_bin_count(n: int) -> int:
     return max(1, min(MAX_BINS, n // ROWS_PER_BIN))
 
 
-def build_bin_tree(embeddings: NDArray[np.floating], bins: int, *, seed: int) -> BinTree:
-    """Build fine bins of (N, d) embeddings, any float type, and their merges; a row with a NaN in it is in no bin.
+def build_bin_tree(embeddings: VectorBlocks, bins: int, *, seed: int, directions: bool = False) -> BinTree:
+    """Build fine bins of embeddings, and their merges; a row without an embedding is in no bin.
 
-    Embeddings are used unchanged: pass unit vectors for bins of similar direction. There are fewer bins than requested
-    if fewer rows differ. Same seed, same tree. In memory: about 9 bytes per number of `embeddings`.
+    `directions`: bins of similar direction from the mean; else embeddings are used unchanged. There are fewer bins than
+    requested if fewer rows differ. Same seed, same tree. In memory: that of `core.algorithms.kmeans`.
     """
-    rows = np.flatnonzero(np.isfinite(embeddings).all(axis=1))
-    fine = np.full(len(embeddings), -1, np.int64)
-    if len(rows) == 0:
-        return BinTree(fine, np.empty((0, 2), np.int64))
-    values = np.asarray(embeddings[rows], np.float32)
-    labels = kmeans(values, bins, seed=seed)
-    fine[rows] = labels
-    return BinTree(fine, ward_merges(_means(values, labels), np.bincount(labels)))
+    found = kmeans(embeddings, bins, seed=seed, directions=directions)
+    if not len(found.centres):
+        return BinTree(found.labels, np.empty((0, 2), np.int64))
+    sizes = np.bincount(found.labels[found.labels >= 0])
+    return BinTree(found.labels, ward_merges(found.centres, sizes))
 
 
 def ward_merges(centres: Float64Array, sizes: IntArray) -> IntArray:
@@ -104,10 +101,3 @@ def _merge_costs(centre: Float64Array, size: Float64Array, place: int) -> Float6
     present[place] = False
     weight = np.divide(size * size[place], size + size[place], out=np.full(len(size), np.inf), where=present)
     return np.asarray(np.multiply(weight, squares, out=weight, where=present))
-
-
-def _means(values: FloatArray, labels: IntArray) -> Float64Array:
-    """Return (B, d) the mean of the vectors of each label 0..B − 1."""
-    grouped = np.argsort(labels, kind="stable")
-    ends = np.cumsum(np.bincount(labels))
-    return np.stack([values[members].mean(axis=0, dtype=np.float64) for members in np.split(grouped, ends[:-1])])

@@ -22,9 +22,9 @@ from dataclasses import dataclass
 from math import log, sqrt
 
 import numpy as np
-from numpy.typing import NDArray
 
-from core.algorithms.kmeans import centred_unit_vectors, kmeans
+from core.algorithms.kmeans import kmeans
+from core.algorithms.vector_blocks import VectorBlocks
 from core.schema import IntArray
 
 MIN_TASKS, MAX_TASKS = 2, 50  # tasks
@@ -66,18 +66,14 @@ def default_task_count(n: int) -> int:
 
 
 def derive_tasks(
-    embeddings: NDArray[np.floating], prompts: Callable[[IntArray], Sequence[str]], tasks: int, *, seed: int
+    embeddings: VectorBlocks, prompts: Callable[[IntArray], Sequence[str]], tasks: int, *, seed: int
 ) -> DerivedTasks:
-    """Derive tasks by clustering `embeddings` (N, d), any float type; a row with a NaN in it has none.
+    """Derive tasks by clustering embeddings by direction; a row without an embedding has none.
 
     `prompts` returns the texts of given rows; it is called once per task, with at most 200 rows. There are fewer tasks
-    than requested if fewer rows differ. Same seed, same tasks. In memory: about 12 bytes per number of `embeddings`.
+    than requested if fewer rows differ. Same seed, same tasks. In memory: that of `core.algorithms.kmeans`.
     """
-    rows = np.flatnonzero(np.isfinite(embeddings).all(axis=1))
-    codes = np.full(len(embeddings), -1, np.int64)
-    if len(rows) == 0:
-        return DerivedTasks(codes, ())
-    codes[rows] = kmeans(centred_unit_vectors(embeddings[rows]), tasks, seed=seed)
+    codes = kmeans(embeddings, tasks, seed=seed, directions=True).labels
     return DerivedTasks(codes, tuple(_names(codes, prompts, np.random.default_rng(seed))))
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.algorithms.activation_clusters import project_active_neurons
+from core.algorithms.activation_clusters import projector
 from core.algorithms.answer_geometry import CENTRE
 from core.analysis import projection
 from core.analysis.projection import PrincipalAxes
@@ -180,7 +180,7 @@ def project_source(source: EmbeddingSource, seed: int, report: Reporter) -> tupl
         rows = np.flatnonzero(np.diff(neurons.indptr))
         if not len(rows):
             raise WorkspaceError(f"{source.folder}: no row of this pool has an active neuron, so there is no map.")
-        projected = project_active_neurons(neurons, rows, seed, percent_callback(report))
+        projected = np.concatenate([v for _, v in projector(neurons, rows, seed, percent_callback(report))()])
         axes = projection.fit_axes(projected, seed=seed)
         return rows, axes.project(projected), axes
     blocks = _Blocks(source)
@@ -201,8 +201,7 @@ class _Blocks:
         self.parts = Parts.stored(source.folder)
 
     def __iter__(self) -> Iterator[tuple[IntArray, NDArray[np.float16]]]:
-        for part, rows in enumerate(self.parts.plan):
-            yield rows, self.parts.values(part, self.column)
+        return self.parts.blocks(self.column)
 
     def sample(self, seed: int) -> NDArray[np.float16]:
         """Return a seeded sample of the embeddings that exist, to fit axes to."""

@@ -12,9 +12,9 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+from core.algorithms.vector_blocks import Block
 from core.schema import FloatArray, IntArray
 
-Block = tuple[IntArray, NDArray[np.floating]]  # (n,) row numbers and (n, d) their embeddings
 CHUNK_ROWS = 4096  # embeddings converted to float32 at once
 
 

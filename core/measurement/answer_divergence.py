@@ -16,13 +16,12 @@ import numpy as np
 import pyarrow as pa
 
 from core.algorithms.answer_geometry import CENTRE, answer_centres, compute_geometry, gram_matrices
-from core.algorithms.kmeans import centred_unit_vectors
 from core.algorithms.semantic_bins import build_bin_tree, default_bin_count
 from core.columns import Column, Signals, Signs, group_column
 from core.errors import MethodError
 from core.measurement.answer_file import read_answers
 from core.measurement.measurement import Measurement, Result, TrialBatch, Work
-from core.measurement.prompt_embeddings import prompt_embeddings, prompts
+from core.measurement.prompt_embeddings import prompt_embeddings, prompts, sample_key
 from core.measurement.runs import Run
 from core.measurement.stages import STEP_COST, PoolStages
 from core.methods.answer_divergence import AnswerDivergence
@@ -89,10 +88,8 @@ class DivergenceMeasurement(Measurement[AnswerDivergence]):
         """Get answers from the method's source, then compute their geometry and the bins."""
         answers = SOURCES[method.source](stages, method, seed)
         grams = _compute_grams(stages, method, answers)
-        n, k = len(stages.pool), method.answers
-        geometry = compute_geometry(grams.column("gram", n).reshape(n, k, k))
         bins, folder = _find_bins(stages, method, seed)
-        values = (geometry.dispersion.astype(np.float32), geometry.anisotropy.astype(np.float32), geometry.counted)
+        values = _geometry(grams, len(stages.pool), method.answers)
         kept = {"answers": answers.folder.name, "grams": grams.folder.name, "bins": folder}
         measured = dict(zip(self.signals["answers"], (*values, bins), strict=True))
         return Result(measured, kept, {"answers": _count_all(answers)})
@@ -292,6 +289,16 @@ def _find_embedder(stages: PoolStages, method: AnswerDivergence) -> tuple[dict[s
     return {"revision": stages.ref.revision, "dtype": stages.dtype} | weights, load
 
 
+def _geometry(grams: Parts, n: int, k: int) -> tuple[FloatArray, FloatArray, IntArray]:
+    """Return dispersion, anisotropy and number of the k answers of each row, each (n,)."""
+    dispersion, anisotropy = (np.full(n, np.nan, np.float32) for _ in range(2))
+    counted = np.zeros(n, np.int64)
+    for rows, gram in grams.blocks("gram"):
+        some = compute_geometry(gram.reshape(-1, k, k))
+        dispersion[rows], anisotropy[rows], counted[rows] = some.dispersion, some.anisotropy, some.counted
+    return dispersion, anisotropy, counted
+
+
 # Bins
 
 
@@ -301,14 +308,12 @@ def _find_bins(stages: PoolStages, method: AnswerDivergence, seed: int) -> tuple
     count = method.bins_measured or default_bin_count(len(stages.pool))
 
     def make(folder: Path, _: Progress) -> IntArray:
-        vectors = embeddings().astype(np.float32)
-        finite = np.isfinite(vectors).all(axis=1)
-        vectors[finite] = centred_unit_vectors(vectors[finite])
-        tree = build_bin_tree(vectors, count, seed=seed)
+        tree = build_bin_tree(embeddings, count, seed=seed, directions=True)
         write_merges(folder, tree.merges)
         return tree.fine
 
     spec = {"kind": "bins", "embeddings": made_of, "bins": count, "seed": seed}
+    spec |= sample_key(stages, embeddings.n, embeddings.width)
     title = "Clustering instructions into semantic bins"
     folder, bins = stages.once(spec, len(stages.pool), "semantic_bin", title, make, percent=False, files=[MERGES])
     return bins, folder.name

@@ -313,5 +313,8 @@ def _weight_cosines(
     stored: Sequence[Mapping[str, Parts]], weights: Sequence[float], name: str, n: int
 ) -> NDArray[np.float32]:
     """Return the weighted cosines (N, 2 S) with the S directions of one target for each of the two losses."""
-    columns = (stores[name].column("cosines", n).astype(np.float64) for stores in stored)
-    return np.asarray(sum(weight * cosines for weight, cosines in zip(weights, columns, strict=True)), np.float32)
+    total = np.zeros((n, stored[0][name].values(0, "cosines").shape[1]))
+    for weight, stores in zip(weights, stored, strict=True):
+        for rows, cosines in stores[name].blocks("cosines"):
+            total[rows] += weight * cosines.astype(np.float64)
+    return total.astype(np.float32)

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from core.algorithms.task_clusters import default_task_count, derive_tasks
 from core.columns import Column, Signals, group_column
 from core.measurement.measurement import Measurement, Result, TrialBatch, Work
-from core.measurement.prompt_embeddings import prompt_embeddings, prompts
+from core.measurement.prompt_embeddings import prompt_embeddings, prompts, sample_key
 from core.measurement.runs import DERIVED, Run, Tasks
 from core.measurement.stages import STEP_COST, PoolStages
 from core.methods.task_confidence import TaskConfidence, mean_by_task, sample_prompts
@@ -156,11 +156,12 @@ def _derive_tasks(stages: PoolStages, method: TaskConfidence, seed: int) -> tupl
     made_of, embeddings = prompt_embeddings(stages, method.embeddings)
 
     def make(folder: Path, _: Progress) -> IntArray:
-        tasks = derive_tasks(embeddings(), lambda rows: prompts(stages.pool, rows), count, seed=seed)
+        tasks = derive_tasks(embeddings, lambda rows: prompts(stages.pool, rows), count, seed=seed)
         write_json(folder / NAMES, {"names": tasks.names})
         return tasks.codes
 
     spec = {"kind": "tasks", "embeddings": made_of, "tasks": count, "seed": seed}
+    spec |= sample_key(stages, embeddings.n, embeddings.width)
     title = "Deriving tasks from the prompts"
     folder, codes = stages.once(spec, len(stages.pool), "task_code", title, make, percent=False, files=[NAMES])
     return codes, Tasks(_read_names(folder / NAMES), DERIVED, made_of if method.embeddings else "")

@@ -1,6 +1,6 @@
 """Tables in parts, each a file that is complete or absent, and the plans that assign rows to parts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from core.workspace.files import (
 )
 
 MAX_PART_ROWS = 16384
+PLANNED_ROWS = 1 << 20  # rows that are sorted by work together
 PLAN = "plan.parquet"
 MADE_BY = b"made_by"  # in the metadata of a part
 
@@ -130,14 +131,18 @@ class Parts:
         """Return one numeric column of one part as an (n,) or (n, d) array."""
         return _to_numpy(self.read(part, [name])[name])
 
+    def blocks(self, name: str) -> Iterator[tuple[IntArray, Any]]:
+        """Yield the rows of each part, (n,), and one numeric column of them, (n,) or (n, d)."""
+        for part, rows in enumerate(self.plan):
+            yield rows, self.values(part, name)
+
     def column(self, name: str, n: int) -> Any:
         """Return one numeric column of all parts as an (n,) or (n, d) array in pool order.
 
         Rows in no part are NaN (floats), -1 (integers), 0 (unsigned) or False.
         """
         out = None
-        for part, rows in enumerate(self.plan):
-            values = self.values(part, name)
+        for rows, values in self.blocks(name):
             if out is None:
                 out = np.full((n, *values.shape[1:]), _blank(values.dtype), values.dtype)
             out[rows] = values
@@ -146,7 +151,9 @@ class Parts:
 
 def _write_plan(folder: Path, spec: Mapping[str, Any], plan: Sequence[IntArray]) -> None:
     """Store a plan. Parts that were cut by another one are removed before: their rows are not known any more."""
-    table = pa.table({"rows": pa.array([part.tolist() for part in plan], pa.list_(pa.int64()))})
+    ends = np.cumsum([0, *map(len, plan)])
+    rows = pa.array(np.concatenate([*plan, np.empty(0, np.int64)]), pa.int64())
+    table = pa.table({"rows": pa.ListArray.from_arrays(pa.array(ends, pa.int32()), rows)})
     data = pa.BufferOutputStream()
     pq.write_table(table, data)
     content = data.getvalue().to_pybytes()
@@ -162,7 +169,7 @@ def _write_plan(folder: Path, spec: Mapping[str, Any], plan: Sequence[IntArray])
 
 
 def _to_numpy(column: pa.ChunkedArray) -> Any:
-    array = column.combine_chunks()
+    array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()  # a mapped chunk is not copied
     if pa.types.is_fixed_size_list(array.type):
         return np.asarray(array.flatten()).reshape(len(array), array.type.list_size)
     return array.to_numpy(zero_copy_only=False)
@@ -180,8 +187,14 @@ def plan_blocks(n: int, rows: int) -> list[IntArray]:
 def plan_by_work(work: IntArray, part_work: int) -> list[IntArray]:
     """Return the rows by `work` (N,), most first, cut so that each part holds about `part_work` of it.
 
-    Ties go to the earlier row. Most first, so that a pool with a row that does not fit fails at once.
+    Ties go to the earlier row. Most first, so that a pool with a row that does not fit fails at once. Each block of
+    PLANNED_ROWS rows is planned by itself, after the one before it.
     """
+    starts = range(0, len(work), PLANNED_ROWS)
+    return [start + rows for start in starts for rows in _plan_block(work[start : start + PLANNED_ROWS], part_work)]
+
+
+def _plan_block(work: IntArray, part_work: int) -> list[IntArray]:
     order = np.argsort(-work, kind="stable")
     filled = np.cumsum(work[order])
     parts: list[IntArray] = []

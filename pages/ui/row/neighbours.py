@@ -1,13 +1,12 @@
 """Neighbours of one row: the nearest selected row, with its text, and the duplicates of the row."""
 
-from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 import numpy as np
 import streamlit as st
 
-from core.analysis.nearest_rows import Block, cosine_similarities, find_nearest
+from core.analysis.nearest_rows import cosine_similarities, find_nearest
 from core.columns import near_duplicate_similarity
 from core.measurement.lookup import find_signal
 from core.measurement.run_data import base_parts
@@ -56,25 +55,15 @@ def draw(pool: Pool, row: Row, selection: Selection, *, key: str, picked: bool) 
 def row_similarities(pool: Pool, run: Run, column: str, row: int) -> FloatArray:
     """Return the cosine similarity of every row to this one, (N,), by base-pass embeddings, read part by part, once."""
     parts = base_parts(cached.workspace(), run)
-    similarities = cosine_similarities(_blocks(parts, column), _row_vector(parts, column, row), len(pool))
+    similarities = cosine_similarities(parts.blocks(column), _row_vector(parts, column, row), len(pool))
     similarities.flags.writeable = False
     return similarities
-
-
-def _blocks(parts: Parts, column: str) -> Iterator[Block]:
-    for number, rows in enumerate(parts.plan):
-        yield rows, _vectors(parts, number, column)
 
 
 def _row_vector(parts: Parts, column: str, row: int) -> Any:
     number = next(k for k, rows in enumerate(parts.plan) if row in rows)
     position = int(np.flatnonzero(parts.plan[number] == row)[0])
-    return _vectors(parts, number, column)[position]
-
-
-def _vectors(parts: Parts, number: int, column: str) -> Any:
-    stored = parts.read(number, [column])[column].combine_chunks()
-    return np.asarray(stored.flatten()).reshape(len(stored), -1)
+    return parts.values(number, column)[position]
 
 
 def _describe_nearest(pool: Pool, row: Row, similarity: FloatArray, selection: Selection, noun: str) -> Row | None:

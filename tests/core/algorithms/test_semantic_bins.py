@@ -7,13 +7,19 @@ from hypothesis import strategies as st
 from scipy.cluster import hierarchy
 from sklearn.metrics import adjusted_rand_score
 
-from core.algorithms.semantic_bins import BinTree, build_bin_tree, default_bin_count, ward_merges
+from core.algorithms.semantic_bins import BinTree, default_bin_count, ward_merges
+from core.algorithms.semantic_bins import build_bin_tree as build_from_blocks
+from core.algorithms.vector_blocks import VectorBlocks
 from core.errors import MethodError
 
 # Bins of 4, 2, 2 and 1 rows at 0, 10, 11 and 30 on a line. Δ of neighbours: 4·2/6·100, 2·2/4·1, 2·1/3·361
 LINE = np.float64([[0], [10], [11], [30]])
 SIZES = np.array([4, 2, 2, 1])
 FINE = np.repeat([0, 1, 2, 3], SIZES)
+
+
+def build_bin_tree(embeddings, bins, *, seed):
+    return build_from_blocks(VectorBlocks.of(embeddings), bins, seed=seed)
 
 
 def tree(sizes=SIZES, centres=LINE):

@@ -12,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import adjusted_mutual_info_score
 
-from core.algorithms.task_clusters import default_task_count, derive_tasks, distinctive_words, extract_words
+from core.algorithms.task_clusters import default_task_count, distinctive_words, extract_words
+from core.algorithms.task_clusters import derive_tasks as derive_from_blocks
+from core.algorithms.vector_blocks import VectorBlocks
 from core.models.sentence_encoder import SentenceEncoder
 
 POOL = [
@@ -23,6 +25,10 @@ POOL = [
     "How long must bread bake?",
 ]
 ABOUT = np.float32([[1, 0], [1, 0.1], [1, -0.1], [0, 1], [0.1, 1]])
+
+
+def derive_tasks(embeddings, *given, seed):
+    return derive_from_blocks(VectorBlocks.of(embeddings), *given, seed=seed)
 
 
 def texts_of(pool):

@@ -210,6 +210,15 @@ def test_a_plan_by_work_takes_the_most_first_and_every_row_once():
     assert max(map(len, plan_by_work(np.ones(3 * MAX_PART_ROWS, int), 10**9))) == MAX_PART_ROWS
 
 
+def test_a_large_pool_is_planned_in_blocks_of_rows(monkeypatch):
+    work = np.array([1, 5, 3, 5, 2, 9, 1])
+    monkeypatch.setattr("core.workspace.parts.PLANNED_ROWS", 3)
+    plan = [rows.tolist() for rows in plan_by_work(work, 6)]
+    assert plan == [[1], [2, 0], [5], [3], [4], [6]]
+    monkeypatch.setattr("core.workspace.parts.PLANNED_ROWS", 7)  # a block holds them all
+    assert [rows.tolist() for rows in plan_by_work(work, 6)] == [[5], [1], [3], [2, 4, 0], [6]]
+
+
 def test_a_column_of_vectors_becomes_lists_of_fixed_size():
     assert as_column(np.arange(6).reshape(3, 2)).to_pylist() == [[0, 1], [2, 3], [4, 5]]
     assert as_column(np.arange(3)).to_pylist() == [0, 1, 2]
