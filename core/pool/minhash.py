@@ -28,6 +28,7 @@ SIGNATURE_LENGTH = 128  # hashes in a signature
 SEED = 0
 MIN_RECALL = 0.995  # probability that two rows at the threshold share a band
 SIGNATURE_SLACK = 0.15  # pairs whose signatures agree this much below the threshold are skipped: over 4 standard errors
+COMPARED_PAIRS = 1 << 16  # pairs whose signatures are in memory at once
 VERSION = f"rensa {RMinHash.ALGORITHM_VERSION}"  # of the signatures
 
 Signatures = NDArray[np.uint32]
@@ -60,22 +61,50 @@ def choose_bands(similarity: float) -> tuple[int, int]:
     return SIGNATURE_LENGTH, 1
 
 
-def group_near_duplicates(row_signatures: Signatures, text: Texts, similarity: float, on_band: Progress) -> IntArray:
-    """Return the first row of each row's group (N,), which is the row itself if it is alone or the first."""
-    label = np.arange(len(row_signatures))
+def group_near_duplicates(
+    blocks: Sequence[Signatures], block_rows: int, text: Texts, similarity: float, on_band: Progress
+) -> IntArray:
+    """Return the first row of each row's group (N,), which is the row itself if it is alone or the first.
+
+    The signatures come in blocks of `block_rows` rows, the last of fewer. Each block is read again for each band, so
+    memory holds a block, COMPARED_PAIRS pairs and some 60 bytes per row.
+    """
+    label = np.arange(block_rows * (len(blocks) - 1) + len(blocks[-1]) if len(blocks) else 0)
     count, width = choose_bands(similarity)
     words = lru_cache(maxsize=65_536)(lambda row: shingles(text(row)))
     for band in range(count):
-        keys = _keys(row_signatures[:, band * width : (band + 1) * width])
+        places = slice(band * width, (band + 1) * width)
+        keys = np.concatenate([_keys(block[:, places]) for block in blocks] or [np.empty(0, np.uint64)])
         for a, b in _neighbours(keys):
             separate = label[a] != label[b]
             a, b = a[separate], b[separate]
-            near = (row_signatures[a] == row_signatures[b]).mean(axis=1) >= similarity - SIGNATURE_SLACK
+            near = _agreement(blocks, block_rows, a, b) >= similarity - SIGNATURE_SLACK
             a, b = a[near], b[near]
             similar = _are_similar(a, b, words, similarity)
             label = _merge_groups(label, a[similar], b[similar])
         on_band(band + 1, count)
     return label
+
+
+def _agreement(blocks: Sequence[Signatures], block_rows: int, a: IntArray, b: IntArray) -> NDArray[np.float64]:
+    """Return the share of positions in which the signatures of rows a and b are equal, pair by pair."""
+    shares = [np.empty(0)]
+    for start in range(0, len(a), COMPARED_PAIRS):
+        pairs = slice(start, start + COMPARED_PAIRS)
+        one, other = (_gather(blocks, block_rows, rows[pairs]) for rows in (a, b))
+        shares.append((one == other).mean(axis=1))
+    return np.concatenate(shares)
+
+
+def _gather(blocks: Sequence[Signatures], block_rows: int, rows: IntArray) -> Signatures:
+    """Return the signatures of these rows; a block is read once."""
+    out = np.empty((len(rows), SIGNATURE_LENGTH), np.uint32)
+    order = np.argsort(rows, kind="stable")
+    block, place = np.divmod(rows[order], block_rows)
+    for some in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(block)) + 1):
+        if len(some):
+            out[order[some]] = blocks[block[some[0]]][place[some]]
+    return out
 
 
 def _keys(places: Signatures) -> NDArray[np.uint64]:

@@ -5,7 +5,8 @@ for every similarity requested: 0.8.npy, (N,) int64, the first row of the group 
 none.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,25 @@ from core.progress import Reporter, percent_callback
 from core.schema import IntArray, Pool
 from core.workspace.files import is_whole, reading, remove_damaged, write_array
 from core.workspace.folder import Workspace, content_key
-from core.workspace.parts import plan_blocks
+from core.workspace.parts import Parts, plan_blocks
 from core.workspace.shards import ALONE, Shard
 from core.workspace.stages import Stages, as_column
 
 PART_ROWS = 8192
 WAITING = "Waiting for another job that finds the same near-duplicates."
+
+
+@dataclass(frozen=True)
+class _Signatures(Sequence[Any]):
+    """The stored signatures, one part after another, each read when it is asked for."""
+
+    parts: Parts
+
+    def __len__(self) -> int:
+        return len(self.parts.plan)
+
+    def __getitem__(self, part: Any) -> Any:
+        return self.parts.values(range(len(self))[part], "signature")
 
 
 def find_near_duplicates(
@@ -52,7 +66,7 @@ def find_near_duplicates(
             if not file.exists():
                 report.stage("Comparing candidate near-duplicates", rows=0, work=100)
                 first = minhash.group_near_duplicates(
-                    parts.column("signature", n), lambda row: _text(pool, row), similarity, percent_callback(report)
+                    _Signatures(parts), PART_ROWS, lambda row: _text(pool, row), similarity, percent_callback(report)
                 )
                 write_array(file, np.where(first == np.arange(n), -1, first))
     return _load(file)

@@ -14,10 +14,10 @@ def jaccard(a: str, b: str) -> float:
     return len(one & two) / len(one | two)
 
 
-def group_texts(texts, similarity=0.8):
-    return group_near_duplicates(
-        compute_signatures(texts), texts.__getitem__, similarity, lambda done, total: None
-    ).tolist()
+def group_texts(texts, similarity=0.8, size=50):
+    signatures = compute_signatures(texts)
+    blocks = [signatures[k : k + size] for k in range(0, len(texts), size)]
+    return group_near_duplicates(blocks, size, texts.__getitem__, similarity, lambda done, total: None).tolist()
 
 
 def sentence(random, words=40):
@@ -95,6 +95,16 @@ def test_the_order_of_rows_does_not_change_the_groups():
 
 def test_one_text_many_times_is_one_group():
     assert group_texts(["the same old text"] * 500 + ["another one"]) == [0] * 500 + [500]
+
+
+@pytest.mark.parametrize(("size", "pairs"), [(1, 3), (7, 1), (64, 1 << 16)])
+def test_blocks_of_any_size_give_the_same_groups(monkeypatch, size, pairs):
+    random = np.random.default_rng(2)
+    texts = [sentence(random, 12) for _ in range(20)]
+    texts += [f"{one} more" for one in texts[3:9]] + texts[5:12]
+    expected = group_texts(texts)
+    monkeypatch.setattr(minhash, "COMPARED_PAIRS", pairs)
+    assert group_texts(texts, size=size) == expected != list(range(len(texts)))
 
 
 def test_no_row_and_one_row():
