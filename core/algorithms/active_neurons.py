@@ -71,13 +71,12 @@ class ActiveNeurons:
 
     def weighted_sums(self, weight: NDArray[np.float64], rows: IntArray) -> NDArray[np.float64]:
         """Return (R,) Σ weight (neurons,) over the active neurons of each of these rows."""
-        out = np.zeros(len(rows))
-        done = 0
+        sums: list[NDArray[Any]] = [np.zeros(0)]
         for chunk in self._chunks(rows):
-            position = np.repeat(np.arange(done, done + len(chunk)), np.diff(self.indptr)[chunk])
-            out += np.bincount(position, weight[gather_slices(self.indices, self.indptr, chunk)], minlength=len(rows))
-            done += len(chunk)
-        return out
+            place = np.repeat(np.arange(len(chunk)), self.indptr[chunk + 1] - self.indptr[chunk])
+            weights = weight[gather_slices(self.indices, self.indptr, chunk)]
+            sums.append(np.bincount(place, weights, minlength=len(chunk)))
+        return np.concatenate(sums)
 
     def _chunks(self, rows: IntArray) -> Iterator[IntArray]:
         """Split `rows` into runs of about CHUNK neurons."""

@@ -7,11 +7,13 @@ number of clusters runs no model.
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from core.algorithms.activation_clusters import activation_clusters
+from core.algorithms.activation_clusters import WIDTH, activation_clusters
+from core.algorithms.greedy_coverage import PARTITIONED_SHARE, searched_rows
 from core.columns import Column, Signals, Signs, group_column
 from core.errors import WorkspaceError
 from core.measurement.activation_files import has_activations, read_activations
 from core.measurement.measurement import Measurement, Result, Work
+from core.measurement.prompt_embeddings import sample_key
 from core.measurement.runs import Run
 from core.measurement.stages import ActivationOptions, PoolStages
 from core.methods.activation_coverage import ActivationCoverage
@@ -49,7 +51,10 @@ class CoverageMeasurement(Measurement[ActivationCoverage]):
         greedy = about | {"kind": "coverage", "g": method.growth}
         if method.growth == "capped":
             greedy["tau"] = method.tau
+        if (searched := searched_rows(neurons, rows)) < PARTITIONED_SHARE * len(rows):
+            greedy["searched"] = searched
         clusters = about | {"kind": "clusters", "k": method.clusters, "seed": seed}
+        clusters |= sample_key(stages, len(rows), WIDTH)
         gain, cluster = self.signals["activations"]
         n = len(stages.pool)
         _, gains = stages.once(

@@ -11,9 +11,11 @@ from core.algorithms import greedy_coverage
 from core.algorithms.active_neurons import ActiveNeurons
 from core.algorithms.greedy_coverage import (
     CoverageOrder,
+    coverage_gains,
     coverage_order,
     growth_steps,
     partitioned_order,
+    searched_rows,
     total_coverage,
 )
 from core.analysis.coverage_curve import PoolCoverage, trace_curve
@@ -321,6 +323,29 @@ def test_partitioning_is_deterministic_also_from_a_mapped_file(tmp_path):
     orders = [partitioned_order(s, 60, part_rows=50).rows for s in (states, states, mapped)]
     np.testing.assert_array_equal(orders[0], orders[1])
     np.testing.assert_array_equal(orders[0], orders[2])
+
+
+@every_growth
+def test_gains_of_some_rows_in_parts_are_those_of_a_pool_of_these_rows(g, tau):
+    states, rows = clustered(200), np.arange(20, 200, 2)
+    some = {"g": g, "tau": tau, "max_in_one_search": 400}  # 33 of 90 rows with 12 active neurons each
+    gains = coverage_gains(states, rows, **some)
+    alone = coverage_gains(states.take(rows), np.arange(90), **some)
+    np.testing.assert_array_equal(gains[rows], alone)
+    assert np.isnan(np.delete(gains, rows)).all()
+    order = partitioned_order(states.take(rows), 22, part_rows=33, g=g, tau=tau)
+    np.testing.assert_array_equal(alone[order.rows], order.gains)
+    rest = np.setdiff1d(np.arange(90), order.rows)
+    cover = [f(states, rows[[*order.rows, row]], g, tau) - f(states, rows[order.rows], g, tau) for row in rest]
+    np.testing.assert_allclose(alone[rest], np.minimum(cover, order.gains[-1]), atol=1e-6)
+
+
+def test_as_many_rows_are_searched_as_memory_holds():
+    states, rows = clustered(1000), np.arange(1000)  # 12 active neurons each
+    assert searched_rows(states, rows, 12_000) == 1000  # all in one search
+    assert searched_rows(states, rows, 11_999) == searched_rows(states, rows, 5_400) == 300  # 450 rows merged: 5,400
+    assert searched_rows(states, rows, 1_800) == 100
+    assert searched_rows(states, rows[:10], 1) == 1
 
 
 def test_the_curve_is_the_share_of_all_covered():
