@@ -38,7 +38,8 @@ CHUNK = 1 << 15  # neurons, or rows that have one, read at once: fits a processo
 REPORT_EVERY = 64  # rows selected between two calls of `on_pick`
 PART_ROWS = 50_000
 SLACK = 1.5
-MAX_IN_ONE_SEARCH = 1 << 28  # active neurons searched in one go, in about 6 GB; more are partitioned
+MAX_IN_ONE_SEARCH = 1 << 28  # active neurons of all rows searched in one go, in about 6 GB; more are partitioned
+MAX_MERGED = 600_000_000  # active neurons of the rows merged, in about 13 GB: 1.1 million rows of 1,200 in each
 PARTITIONED_SHARE = 0.3  # share of the rows ordered by a partitioned search; the paper's core set is 0.15
 
 
@@ -91,6 +92,7 @@ def partitioned_order(
     length: int,
     rows: IntArray | None = None,
     *,
+    merged: int | None = None,
     part_rows: int = PART_ROWS,
     slack: float = SLACK,
     g: Growth = "sqrt",
@@ -103,28 +105,40 @@ def partitioned_order(
     2. Each part is searched on its own, up to ⌈slack · length / P⌉ rows.
     3. The rows found in all parts are searched together, up to `length`.
 
-    In memory at once: a part, then slack · length rows. Gains and curve are exact for the order returned.
+    In memory at once: a part, then slack · length rows. If `merged` is less than `length`, step 3 searches the
+    slack · merged rows of most gain in their parts, up to `merged`; the others follow by their gain in their part,
+    scaled to continue the gains before. All other gains are exact for the order returned.
     Nothing is random; with one part this is `coverage_order`. Another `length` may give another order.
     The scheme is GreeDi (Mirzasoleiman et al. 2013, https://arxiv.org/abs/1411.0541) with parts that contribute
-    their share of the budget; `python -m bench.coverage` measures the loss.
+    their share of the budget; `python -m bench.coverage` and `bench.scale` measure the loss.
     """
     rows = np.arange(len(states)) if rows is None else rows
     length = min(length, len(rows))
+    merged = length if merged is None else min(merged, length)
     parts = max(1, -(-len(rows) // part_rows))
-    part_length = int(np.ceil(slack * length / parts)) if parts > 1 else 0  # one part is only merged
-    work = parts * part_length + length
-    candidates = []
+    part_length = int(np.ceil(slack * length / parts)) if parts > 1 else length
+    work = parts * part_length + merged
+    found, gains = [], []
     for part in range(parts):
         some = rows[part::parts]
-        if parts > 1:
-            some = some[coverage_order(states.take(some), part_length, g=g, tau=tau).rows]
-        candidates.append(some)
+        cover = coverage_order(states.take(some), part_length, g=g, tau=tau)
+        found.append(some[cover.rows])
+        gains.append(cover.gains)
         on_pick((part + 1) * part_length, work)
-    merging = np.sort(np.concatenate(candidates))
-    merged = coverage_order(
-        states.take(merging), length, g=g, tau=tau, on_pick=lambda done, _: on_pick(parts * part_length + done, work)
+    candidates, gain = np.concatenate(found), np.concatenate(gains)
+    total = total_coverage(states, rows, g=g, tau=tau)
+    if parts == 1:
+        return CoverageOrder(candidates, gain, total)
+    best = np.lexsort((candidates, -gain))
+    candidates, gain = candidates[best], gain[best]
+    merging = np.sort(candidates if merged == length else candidates[: int(np.ceil(slack * merged))])
+    front = coverage_order(
+        states.take(merging), merged, g=g, tau=tau, on_pick=lambda done, _: on_pick(parts * part_length + done, work)
     )
-    return CoverageOrder(merging[merged.rows], merged.gains, total_coverage(states, rows, g=g, tau=tau))
+    first = merging[front.rows]
+    after = np.flatnonzero(~np.isin(candidates, first))[: length - merged]
+    scale = front.gains[-1] / gain[after[0]] if len(after) and gain[after[0]] > 0 else 0.0
+    return CoverageOrder(np.append(first, candidates[after]), np.append(front.gains, scale * gain[after]), total)
 
 
 def coverage_gains(
@@ -134,23 +148,26 @@ def coverage_gains(
     g: Growth = "sqrt",
     tau: float = 1,
     max_in_one_search: int = MAX_IN_ONE_SEARCH,
+    max_merged: int = MAX_MERGED,
     on_pick: Progress = ignore_progress,
 ) -> Exact:
     """Return (N,) the gain of each of `rows` (ascending) in their greedy order; NaN for other rows. High = early.
 
     Sorting by gain, highest first, ties to the earlier row, gives the greedy order back: gains never rise along it, and
     of rows with equal gains the earlier one was selected first. Where the rows have more than `max_in_one_search`
-    active neurons in total, the first `searched_rows` are ordered by `partitioned_order`; each other row gets its
-    marginal gain over those, never above the last of them.
+    active neurons in total, the first PARTITIONED_SHARE are ordered by `partitioned_order`, which merges
+    `merged_rows` of them; each other row gets its marginal gain over those, never above the last of them.
     """
-    length = searched_rows(states, rows, max_in_one_search)
-    if length == len(rows):
-        eligible = states if length == len(states) else states.take(rows)
+    merged = merged_rows(states, rows, max_in_one_search, max_merged)
+    if merged == len(rows):
+        eligible = states if merged == len(states) else states.take(rows)
         cover = coverage_order(eligible, g=g, tau=tau, on_pick=on_pick)
         ordered = rows[cover.rows]
     else:
+        length = int(np.ceil(PARTITIONED_SHARE * len(rows)))
         part_rows = min(PART_ROWS, _rows_within(states, rows, max_in_one_search))
-        cover = partitioned_order(states, length, rows, part_rows=part_rows, g=g, tau=tau, on_pick=on_pick)
+        options = {"part_rows": part_rows, "merged": merged}
+        cover = partitioned_order(states, length, rows, **options, g=g, tau=tau, on_pick=on_pick)
         ordered = cover.rows
     gains = np.full(len(states), np.nan)
     gains[ordered] = cover.gains
@@ -161,15 +178,17 @@ def coverage_gains(
     return gains
 
 
-def searched_rows(states: ActiveNeurons, rows: IntArray, max_in_one_search: int = MAX_IN_ONE_SEARCH) -> int:
-    """Return how many of `rows` greedy search orders: all, if one search holds their active neurons.
+def merged_rows(
+    states: ActiveNeurons, rows: IntArray, max_in_one_search: int = MAX_IN_ONE_SEARCH, max_merged: int = MAX_MERGED
+) -> int:
+    """Return how many of `rows` are ordered by a search that sees all parts: all, if one search holds them.
 
-    Else PARTITIONED_SHARE of them, or as many as the merge holds: 14.9% of a million rows with 1,200 active neurons.
+    Else PARTITIONED_SHARE of them, or as many as a merge holds: 3.3% of 10 million rows with 1,200 active neurons.
     """
-    room = _rows_within(states, rows, max_in_one_search)
-    if room >= len(rows):
+    if _rows_within(states, rows, max_in_one_search) >= len(rows):
         return len(rows)
-    return max(1, min(int(np.ceil(PARTITIONED_SHARE * len(rows))), int(room / SLACK)))
+    room = int(_rows_within(states, rows, max_merged) / SLACK)
+    return max(1, min(int(np.ceil(PARTITIONED_SHARE * len(rows))), room))
 
 
 def _rows_within(states: ActiveNeurons, rows: IntArray, active: int) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from core.algorithms.activation_clusters import WIDTH, activation_clusters
-from core.algorithms.greedy_coverage import PARTITIONED_SHARE, searched_rows
+from core.algorithms.greedy_coverage import PARTITIONED_SHARE, merged_rows
 from core.columns import Column, Signals, Signs, group_column
 from core.errors import WorkspaceError
 from core.measurement.activation_files import has_activations, read_activations
@@ -51,8 +51,8 @@ class CoverageMeasurement(Measurement[ActivationCoverage]):
         greedy = about | {"kind": "coverage", "g": method.growth}
         if method.growth == "capped":
             greedy["tau"] = method.tau
-        if (searched := searched_rows(neurons, rows)) < PARTITIONED_SHARE * len(rows):
-            greedy["searched"] = searched
+        if (merged := merged_rows(neurons, rows)) < PARTITIONED_SHARE * len(rows):
+            greedy["merged"] = merged
         clusters = about | {"kind": "clusters", "k": method.clusters, "seed": seed}
         clusters |= sample_key(stages, len(rows), WIDTH)
         gain, cluster = self.signals["activations"]

@@ -30,7 +30,7 @@ WAITING = "Waiting for another job that finds the same near-duplicates."
 
 
 @dataclass(frozen=True)
-class _Signatures(Sequence[Any]):
+class StoredSignatures(Sequence[Any]):
     """The stored signatures, one part after another, each read when it is asked for."""
 
     parts: Parts
@@ -66,7 +66,11 @@ def find_near_duplicates(
             if not file.exists():
                 report.stage("Comparing candidate near-duplicates", rows=0, work=100)
                 first = minhash.group_near_duplicates(
-                    _Signatures(parts), PART_ROWS, lambda row: _text(pool, row), similarity, percent_callback(report)
+                    StoredSignatures(parts),
+                    PART_ROWS,
+                    lambda row: _text(pool, row),
+                    similarity,
+                    percent_callback(report),
                 )
                 write_array(file, np.where(first == np.arange(n), -1, first))
     return _load(file)

@@ -14,8 +14,8 @@ from core.algorithms.greedy_coverage import (
     coverage_gains,
     coverage_order,
     growth_steps,
+    merged_rows,
     partitioned_order,
-    searched_rows,
     total_coverage,
 )
 from core.analysis.coverage_curve import PoolCoverage, trace_curve
@@ -328,24 +328,48 @@ def test_partitioning_is_deterministic_also_from_a_mapped_file(tmp_path):
 @every_growth
 def test_gains_of_some_rows_in_parts_are_those_of_a_pool_of_these_rows(g, tau):
     states, rows = clustered(200), np.arange(20, 200, 2)
-    some = {"g": g, "tau": tau, "max_in_one_search": 400}  # 33 of 90 rows with 12 active neurons each
+    some = {
+        "g": g,
+        "tau": tau,
+        "max_in_one_search": 400,
+        "max_merged": 400,
+    }  # 33 of 90 rows with 12 active neurons each
     gains = coverage_gains(states, rows, **some)
     alone = coverage_gains(states.take(rows), np.arange(90), **some)
     np.testing.assert_array_equal(gains[rows], alone)
     assert np.isnan(np.delete(gains, rows)).all()
-    order = partitioned_order(states.take(rows), 22, part_rows=33, g=g, tau=tau)
+    order = partitioned_order(states.take(rows), 27, merged=22, part_rows=33, g=g, tau=tau)
+    assert len(order.rows) == 27 and (np.diff(alone[order.rows]) <= 0).all()
     np.testing.assert_array_equal(alone[order.rows], order.gains)
     rest = np.setdiff1d(np.arange(90), order.rows)
     cover = [f(states, rows[[*order.rows, row]], g, tau) - f(states, rows[order.rows], g, tau) for row in rest]
     np.testing.assert_allclose(alone[rest], np.minimum(cover, order.gains[-1]), atol=1e-6)
 
 
-def test_as_many_rows_are_searched_as_memory_holds():
+def test_rows_beyond_the_merge_follow_by_the_gain_in_their_part():
+    states = clustered(120)
+    result = partitioned_order(states, 40, merged=10, part_rows=40)
+    parts = [np.arange(k, 120, 3) for k in range(3)]
+    found = {part[row]: gain for part in parts for row, gain in zip(*_order(states.take(part), 20), strict=True)}
+    best = sorted(found, key=lambda row: (-found[row], row))
+    merging = np.sort(best[:15])
+    first = merging[coverage_order(states.take(merging), 10).rows].tolist()
+    assert result.rows.tolist() == [*first, *[row for row in best if row not in first][:30]]
+    after = np.array([found[row] for row in result.rows[10:]])
+    np.testing.assert_allclose(result.gains[10:], after / after[0] * result.gains[9])
+
+
+def _order(states, length):
+    order = coverage_order(states, length)
+    return order.rows, order.gains
+
+
+def test_as_many_rows_are_merged_as_memory_holds():
     states, rows = clustered(1000), np.arange(1000)  # 12 active neurons each
-    assert searched_rows(states, rows, 12_000) == 1000  # all in one search
-    assert searched_rows(states, rows, 11_999) == searched_rows(states, rows, 5_400) == 300  # 450 rows merged: 5,400
-    assert searched_rows(states, rows, 1_800) == 100
-    assert searched_rows(states, rows[:10], 1) == 1
+    assert merged_rows(states, rows, 12_000, 1) == 1000  # all in one search
+    assert merged_rows(states, rows, 11_999, 5_400) == 300  # 450 rows merged: 5,400
+    assert merged_rows(states, rows, 11_999, 1_800) == 100
+    assert merged_rows(states, rows[:10], 1, 1) == 1
 
 
 def test_the_curve_is_the_share_of_all_covered():
