@@ -15,6 +15,7 @@ BENCHMARKS = {
     "checksums": "checksums of stored files: their share of importing, opening and writing",
     "geometry": "dispersion and anisotropy of a million rows' answers, from a memory-mapped file",
     "coverage": "greedy coverage of 52,002 rows, its loss in parts, against plain numpy and apricot-select",
+    "scale": "time and memory of clustering, coverage, near-duplicates, plans and quotas at 10,000 to 1,000,000 rows",
     "workers": "rows a second of one and two workers, by processes, shards and Ray; what a part costs; the same bits",
     "slider": "a budget move in the browser at 52,002 rows",
     "million": "opening, moving, reading and searching 52,002 and 1,000,000 rows in the browser, two visitors at once",
