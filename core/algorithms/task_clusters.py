@@ -80,7 +80,7 @@ def derive_tasks(
 def _names(codes: IntArray, prompts: Callable[[IntArray], Sequence[str]], rng: np.random.Generator) -> Iterator[str]:
     """Yield one name per task."""
     shares = []
-    for code in range(int(codes.max()) + 1):
+    for code in range(int(codes.max(initial=-1)) + 1):
         rows = np.flatnonzero(codes == code)
         if len(rows) > PROMPTS_PER_TASK:
             rows = np.sort(rng.choice(rows, PROMPTS_PER_TASK, replace=False))

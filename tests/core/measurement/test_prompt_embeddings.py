@@ -5,11 +5,13 @@ not fit beside the prompt.
 """
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from core.measurement.measure import measure_all
+from core.measurement.prompt_embeddings import sample_key
 from core.measurement.run_data import base_parts, load_measured
 from core.measurement.stages import PoolStages
 from core.methods import build_method
@@ -86,3 +88,11 @@ def test_the_embedding_of_a_prompt_with_earlier_answers_includes_them_whichever_
     prompts = Encoder(model.tokenizer, reading).encode_prompts(texts, 500)
     expected = ForwardPass(model)({"tokens": prompts, "spans": [()] * 2})["prompt_embedding"]
     np.testing.assert_allclose(stored, expected, rtol=2e-3, atol=2e-3)
+
+
+def test_a_sample_for_k_means_is_part_of_the_key_and_reported():
+    notes = []
+    stages = SimpleNamespace(report=SimpleNamespace(note=notes.append))
+    assert sample_key(stages, 100_000, 2048) == {} and not notes
+    assert sample_key(stages, 1_000_000, 2048) == {"sample": 131_072}
+    assert "a seeded sample of 131,072 of 1,000,000 rows" in notes[0]
