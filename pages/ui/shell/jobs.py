@@ -86,7 +86,7 @@ def is_own(job: Job) -> bool:
 def resume(job: Job) -> None:
     """Go on with a job that has stopped, with the workers that are set now.
 
-    A new job goes on with one of another visitor, or of other workers.
+    A job of another visitor, or with other workers, is continued by a new job.
     """
     command = job.command
     if job.about.get("kind") == "measure":
