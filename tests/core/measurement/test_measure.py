@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -158,8 +159,8 @@ def worker(pool_file: str, root: str, reading: Reading, pause: float = 0.0) -> N
     passes.PART_SECONDS = 1e-5
     write = Parts.write
 
-    def write_slowly(parts: Parts, part: int, table: pa.Table) -> None:
-        write(parts, part, table)
+    def write_slowly(parts: Parts, part: int, table: pa.Table, made_by: Any = None) -> None:
+        write(parts, part, table, made_by)
         time.sleep(pause)
 
     Parts.write = write_slowly
