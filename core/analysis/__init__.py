@@ -6,6 +6,7 @@ score_checks    warnings about scores: mostly length, constant, saturated, missi
 nearest_rows    rows with the most similar embeddings
 projection      axes, PCA and UMAP layouts, samples and grids for charts
 maps            layouts of stored embeddings, computed once per pool
+raster          dots of a map as a PNG image
 coverage_curve  coverage of the first k rows of an order, for any k
 allocation      rows per task as the budget grows
 """

@@ -11,14 +11,13 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from core.analysis import maps
+from core.analysis import maps, raster
+from core.analysis.raster import PIXELS, SIDE, Layer
 from core.measurement.run_data import load_measured
 from core.schema import Reading
 from core.selection.selection import Pin
 from core.workspace.jobs import cancel_job, list_jobs
 from core.workspace.parts import Parts
-from pages.ui.charts import raster
-from pages.ui.charts.raster import PIXELS, SIDE, Layer
 from pages.ui.map import dots as mapdots
 from pages.ui.map import lasso_compare, picture
 from pages.ui.map.colours import CATEGORY_COLOURS, CategoricalColours, ContinuousColours

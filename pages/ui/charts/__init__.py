@@ -11,7 +11,6 @@ overlap              overlap of selections at every budget, and exact combinatio
 overlap_tables       tables of pairs and shares of groups that follow the budget, in HTML
 pool                 lengths of texts and sizes of tasks of a pool, in HTML
 proof                differences from random with intervals, and training loss by arm
-raster               dots as a PNG image
 scales               axis positions, number formats and row colours
 tasks                mean confidence by task, and allocation by budget
 """

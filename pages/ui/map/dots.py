@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from core.analysis.raster import Layer, Places
 from core.schema import BoolArray, IntArray
-from pages.ui.charts.raster import Layer, Places
 from pages.ui.charts.scales import mix_colours
 from pages.ui.data.bins import Values
 from pages.ui.map.colours import Colours, ContinuousColours

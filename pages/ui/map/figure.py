@@ -1,6 +1,6 @@
 """Figure of the map: density of all rows, a dot for each row sent, and its first words on hover.
 
-Dots are an image (pages.ui.charts.raster); a trace of mode "none" at their positions shows the hover text. Plotly
+Dots are an image (core.analysis.raster); a trace of mode "none" at their positions shows the hover text. Plotly
 reports every dot inside a lasso (150 bytes each, sent again with each later click), but no invisible point.
 So only the lasso is sent, and the server computes which rows it contains.
 """
@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+from core.analysis.raster import SIDE, Places, encode_png
 from core.schema import BoolArray, IntArray
 from pages.ui.charts.figures import Figure, base_figure, escape_label, scatter
-from pages.ui.charts.raster import SIDE, Places, encode_png
 from pages.ui.charts.scales import format_number
 from pages.ui.data import bins
 from pages.ui.data.bins import Values
