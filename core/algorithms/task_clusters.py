@@ -79,14 +79,24 @@ def derive_tasks(
 
 def _names(codes: IntArray, prompts: Callable[[IntArray], Sequence[str]], rng: np.random.Generator) -> Iterator[str]:
     """Yield one name per task."""
+    for number, best in enumerate(cluster_words(codes, prompts, rng), start=1):
+        yield f"derived {number}: {', '.join(best)}" if best else f"derived {number}"
+
+
+def cluster_words(
+    codes: IntArray, texts: Callable[[IntArray], Sequence[str]], rng: np.random.Generator
+) -> list[list[str]]:
+    """Return the WORDS_PER_NAME words of most weight for each of the clusters 0.. in `codes` (N,); −1: in none.
+
+    `texts` returns the texts of given rows; it is called once per cluster, with at most PROMPTS_PER_TASK rows.
+    """
     shares = []
     for code in range(int(codes.max(initial=-1)) + 1):
         rows = np.flatnonzero(codes == code)
         if len(rows) > PROMPTS_PER_TASK:
             rows = np.sort(rng.choice(rows, PROMPTS_PER_TASK, replace=False))
-        shares.append(_shares(prompts(rows)))
-    for number, best in enumerate(distinctive_words(shares), start=1):
-        yield f"derived {number}: {', '.join(best)}" if best else f"derived {number}"
+        shares.append(_shares(texts(rows)))
+    return distinctive_words(shares)
 
 
 def _shares(texts: Sequence[str]) -> dict[str, float]:

@@ -5,6 +5,7 @@ comparison      overlap, correlation and differences of several orders
 score_checks    warnings about scores: mostly length, constant, saturated, missing
 nearest_rows    rows with the most similar embeddings
 projection      axes, PCA and UMAP layouts, samples and grids for charts
+map_clusters    clusters of a map by density, and where their names belong
 maps            layouts of stored embeddings, computed once per pool
 raster          dots of a map as a PNG image
 coverage_curve  coverage of the first k rows of an order, for any k
