@@ -10,4 +10,5 @@ maps            layouts of stored embeddings, computed once per pool
 raster          dots of a map as a PNG image
 coverage_curve  coverage of the first k rows of an order, for any k
 allocation      rows per task as the budget grows
+prefix_counts   rows, tokens and groups of the first k rows of an order, for many k at once
 """

@@ -293,16 +293,21 @@ def select_from_order(recipe: Recipe, pool: Pool, measured: Measured, method: Me
     pins = [Pin(p.id, p.side, p.reason) for p in recipe.pins]
     pinned_in, pinned_out = locate_pins(pool, pins)
     pinned, n = apply_pins(order, pinned_in, pinned_out), len(pinned_in)
-    limit = None
-    if recipe.threshold is not None:
-        values = pinned.values if pinned.values is not None else score_columns(method, measured).get(method.ranks_by)
-        if values is None:
-            raise RecipeError(
-                f"threshold: {method.label} has no score to compare with {recipe.threshold:g}. Remove the threshold."
-            )
-        limit = n + threshold_length(pinned.rows[n:], values, method.prefer, recipe.threshold)
+    limit = find_limit(recipe, measured, method, pinned, n)
     budget, tokens = Budget.parse(recipe.budget), measured.need("response_tokens")
     return select_prefix(pinned, budget, response_tokens=tokens, pool_id=pool.fingerprint, n_pinned=n, limit=limit)
+
+
+def find_limit(recipe: Recipe, measured: Measured, method: Method, pinned: Order, n_pinned: int) -> int | None:
+    """Return how many leading rows of an order with pins the threshold allows; None without a threshold."""
+    if recipe.threshold is None:
+        return None
+    values = pinned.values if pinned.values is not None else score_columns(method, measured).get(method.ranks_by)
+    if values is None:
+        raise RecipeError(
+            f"threshold: {method.label} has no score to compare with {recipe.threshold:g}. Remove the threshold."
+        )
+    return n_pinned + threshold_length(pinned.rows[n_pinned:], values, method.prefer, recipe.threshold)
 
 
 def score_columns(method: Method, measured: Measured) -> dict[str, NDArray[Any]]:

@@ -79,9 +79,14 @@ def select_prefix(
     if budget.unit == "tokens":
         _check_tokens(order.rows, budget, response_tokens)
     length = prefix_length(order.rows, budget, response_tokens, len(response_tokens), cumulative=cumulative)
-    allowed = length if limit is None else min(length, limit)
-    rows = order.rows[: max(allowed, n_pinned)]
-    return Selection(pool_id, rows, n_pinned, int(response_tokens[rows].sum()), order, limited=allowed < length)
+    rows = order.rows[: bound_length(length, n_pinned=n_pinned, limit=limit)]
+    limited = limit is not None and limit < length
+    return Selection(pool_id, rows, n_pinned, int(response_tokens[rows].sum()), order, limited=limited)
+
+
+def bound_length(length: int, *, n_pinned: int, limit: int | None) -> int:
+    """Return how many of the `length` rows that a budget allows are selected: pinned rows stay, a limit ends it."""
+    return max(length if limit is None else min(length, limit), n_pinned)
 
 
 def describe_shortfall(selection: Selection, budget: Budget, n_pool: int) -> str | None:
