@@ -22,10 +22,14 @@ if __name__ == "__main__":
     widgets.set_page(page.url_path)
     address.restore_address()
     context.bar(page.url_path)
-    show.warning(widgets.take_notice())
+    notices = st.container()
+    with notices:
+        show.warning(widgets.take_notice())
     visit.view_strip()
     jobs.strip(page.url_path)
     page.run()
+    with notices:
+        show.warning(widgets.take_notice())  # on what the page found in a link
 else:
     sign_in.check()
     app = st.App(__file__, **server.app_options())

@@ -186,6 +186,64 @@ def test_another_pool_ends_the_view(own, workspace, tmp_path, pool):
     assert shown(at) == ("entropy_shift", "10%")
 
 
+# What the page shows
+
+
+def explore(at: AppTest) -> AppTest:
+    at.switch_page("pages/explore.py").run()
+    assert not at.exception
+    return at
+
+
+def choose(at: AppTest, **choices: object) -> AppTest:
+    for key, value in choices.items():
+        at.get_by_key(f"explore.{key}").set_value(value).run()
+        assert not at.exception
+    return at
+
+
+def test_a_link_shows_the_section_and_figure_that_the_page_showed(own, run, workspace):
+    view = f"explore.view.{run.id}"
+    at = choose(explore(follow()), section="Entropy shift")
+    at.get_by_key(view).set_value("Quantiles of ΔH").run()
+    link = dict(at.query_params)
+    assert (link["section"], link["by-task"]) == ("Entropy shift", "Quantiles of ΔH")
+    before = stored(workspace)
+    opened = explore(follow(**link))
+    assert opened.get_by_key("explore.section").value == "Entropy shift"
+    assert opened.get_by_key(view).value == "Quantiles of ΔH"
+    assert not is_view(opened) and not opened.warning
+    assert stored(workspace) == before
+    assert dict(opened.query_params) == link
+
+
+def test_a_link_shows_the_score_that_the_page_showed_and_none_when_it_is_the_methods_own(own):
+    box = "explore.column.entropy_shift"
+    at = explore(follow())
+    assert "column" not in at.query_params and "section" not in at.query_params
+    at.selectbox(key=box).set_value("nll").run()
+    assert explore(follow(**at.query_params)).selectbox(key=box).value == "nll"
+    at.selectbox(key=box).set_value("delta_entropy").run()
+    assert "column" not in at.query_params
+
+
+def test_a_choice_survives_a_change_of_page_and_is_shown_in_the_address_there_again(own):
+    at = explore(select(choose(explore(follow()), section="Entropy shift")))
+    assert at.get_by_key("explore.section").value == at.query_params["section"] == "Entropy shift"
+
+
+@pytest.mark.parametrize(
+    ("link", "words"), [({"section": "<b>no"}, "section, '<b>no'"), ({"column": "loss"}, "score, 'loss'")]
+)
+def test_an_unknown_choice_is_said_and_the_default_is_shown(own, link, words):
+    at = explore(follow(**link))
+    (warning,) = (one.value.replace("\\", "") for one in at.warning)
+    assert warning == f"The link names an unknown {words}. The default is shown."
+    assert at.get_by_key("explore.section").value == "Score"
+    assert at.selectbox(key="explore.column.entropy_shift").value == "delta_entropy"
+    assert not link.keys() & dict(at.query_params).keys()
+
+
 def test_a_reload_keeps_the_view_that_the_address_names(own):
     at = follow(method="longest", budget="5")
     again = follow(**at.query_params)

@@ -1,6 +1,7 @@
 """Two people on one server: settings, pins, undo, uploads and recent pools of each are their own."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from core.workspace.jobs import list_jobs
 from pages.ui.shell import visitors
-from pages.ui.shell.state import SETTINGS, Settings
+from pages.ui.shell.state import SETTINGS, Contender, Settings
 from tests.pages.conftest import ROOT, choose_pool, opened, run_until
 
 USER_HEADER = {"X-Forwarded-Email": "email"}
@@ -77,6 +78,30 @@ def move(at: AppTest, percent: float) -> AppTest:
     at.slider(key="select.slider.percent").set_value(percent).run()
     assert not at.exception
     return at
+
+
+def test_a_link_shows_another_visitor_what_one_compares(shared, run, tmp_path):
+    a, _ = (open_path(visit(user), tmp_path / "small.jsonl") for user in "ab")
+    a.switch_page("pages/compare.py").run()
+    a.get_by_key("compare.who").set_value(["Entropy shift", "Longest response"]).run()
+    assert not a.exception
+    link = dict(a.query_params)
+    theirs = visit("b", "compare", **link)
+    assert theirs.get_by_key("compare.who").value == ["Entropy shift", "Longest response"]
+    assert dict(theirs.query_params) == link
+    assert not settings(visit("b")).contenders  # a view only
+
+
+def test_a_link_to_a_saved_selection_of_another_visitor_says_that_it_is_left_out(shared, run, tmp_path):
+    a, _ = (open_path(visit(user), tmp_path / "small.jsonl") for user in "ab")
+    a.session_state[SETTINGS] = replace(settings(a), contenders=(Contender("longest"), Contender(saved="mine")))
+    a.switch_page("pages/select.py").run()
+    link = dict(move(a, 12.0).query_params)
+    theirs = visit("b", **link)
+    assert [one.value.replace("\\", "") for one in theirs.warning] == [
+        "The link compares a saved selection that you do not have, 'mine'. It is left out."
+    ]
+    assert budget(theirs) == "12%"
 
 
 def test_two_budgets_at_once_stay_apart(shared, run, tmp_path):

@@ -17,6 +17,7 @@ from pages.ui.data import cached
 from pages.ui.data.live_selection import LiveSelection
 from pages.ui.explore import scores
 from pages.ui.explore.scores import Scored
+from pages.ui.shell import state
 from pages.ui.words import escape_markdown
 
 SCORE = "influence"
@@ -72,7 +73,7 @@ def choose_target(scored: ScoredInfluence) -> ScoredInfluence:
         return scored
     column, _ = st.columns([1, 3])
     with column:
-        name = st.selectbox("Target", names, key=f"explore.influence.{scored.run.id}", persist_state="session")
+        name = st.selectbox("Target", names, **state.view_choice("target", names, f"explore.influence.{scored.run.id}"))
     return replace(scored, method=replace(scored.method, target=name))
 
 

@@ -21,7 +21,7 @@ from pages.ui.data.live_selection import LiveSelection
 from pages.ui.explore.picks import RANGE, Pick, clicked_or_dragged
 from pages.ui.row import reader
 from pages.ui.select import subset
-from pages.ui.shell import show
+from pages.ui.shell import show, state
 from pages.ui.words import (
     PER_TARGET,
     describe_ends,
@@ -91,8 +91,8 @@ def choose_column(run: Run, method: Method) -> str:
     hidden = () if columns["response_tokens"].any() else ("response_tokens",)
     numbers = [n for n in dict.fromkeys([*first, *columns]) if columns[n].dtype.kind in "fiu" and n not in hidden]
     names = [n for n in numbers if not is_identifier(n)]
-    look = {"format_func": lambda name: meaning(name).label, "key": f"explore.column.{method.name}"}
-    return str(st.selectbox("Score", names, persist_state="session", **look))
+    bound = state.view_choice("column", names, f"explore.column.{method.name}")
+    return str(st.selectbox("Score", names, format_func=lambda name: meaning(name).label, **bound))
 
 
 def verdict(run: Run, live: LiveSelection, column: str) -> str:

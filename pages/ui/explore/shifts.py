@@ -97,9 +97,8 @@ def draw_tasks(pool: Pool, run: Run, live: LiveSelection) -> Pick | None:
     shift = group_by_task(pool, run, live.method)
     shifted = cached.columns(run, live.method)[SHIFT_COLUMNS[1]]
     selected = live.selection.rows[np.isfinite(shifted[live.selection.rows])]
-    look = {"required": True, "label_visibility": "collapsed", "persist_state": "session"}
-    default = VIEWS[is_one_sided(shift)]
-    view = st.segmented_control("Show", VIEWS, default=default, key=f"explore.view.{run.id}", **look)
+    bound = state.view_choice("by-task", VIEWS, f"explore.view.{run.id}", VIEWS[is_one_sided(shift)])
+    view = st.segmented_control("Show", VIEWS, required=True, label_visibility="collapsed", **bound)
     return (_shares if view == VIEWS[0] else _spread)(shift, shifted, selected)
 
 

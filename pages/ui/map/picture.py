@@ -36,10 +36,11 @@ CHART_KEY, OUTLINE_KEY, CLEARED_KEY = "explore.map", "explore.map.drawn", "explo
 def choose_colours(pool: Pool, run: Run, live: LiveSelection) -> tuple[mapcolours.Colours, BoolArray]:
     """Let the user choose a colouring; return the colour of every row and the mask of rows that show it."""
     choices = mapcolours.colour_choices(pool, run, live)
-    keep = {"persist_state": "session"}
-    by = st.selectbox("Colour by", list(choices), format_func=choices.__getitem__, key="explore.map.colour", **keep)
+    bound = state.view_choice("colour", list(choices), "explore.map.colour")
+    by = st.selectbox("Colour by", list(choices), format_func=choices.__getitem__, **bound)
     plain = by == mapcolours.SELECTION
-    grey = st.toggle("Dim unselected rows", value=True, key="explore.map.grey", disabled=plain, **keep)
+    bound = state.view_choice("dim", (True, False), "explore.map.grey")
+    grey = st.toggle("Dim unselected rows", disabled=plain, **bound)
     colours = mapcolours.colour_rows(by, pool, run, live)
     if isinstance(colours, mapcolours.CategoricalColours):
         st.html(

@@ -17,6 +17,7 @@ from pages.ui.data.bins import Values
 from pages.ui.data.live_selection import LiveSelection
 from pages.ui.map import job
 from pages.ui.map.figure import SIDE
+from pages.ui.shell import state
 from pages.ui.words import escape_markdown, join_range, the_model
 
 CELLS = 128  # of the density, per side
@@ -54,15 +55,13 @@ def choose_map(available: dict[str, EmbeddingSource]) -> tuple[EmbeddingSource, 
     """Let the user choose the embedding and the layout."""
     left, right, _ = st.columns([5, 3, 4], vertical_alignment="bottom")
     with left:
-        of = st.segmented_control(
-            "Map of", list(available), default=next(iter(available)), required=True, key="explore.map.of",
-            format_func=job.NAMES.__getitem__, persist_state="session",
-        )  # fmt: skip
+        bound = state.view_choice("map", list(available), "explore.map.of")
+        format = job.NAMES.__getitem__
+        of = st.segmented_control("Map of", list(available), required=True, format_func=format, **bound)
     with right:
-        layout = st.segmented_control(
-            "Projection", (UMAP, PCA), default=UMAP, required=True, key="explore.map.layout", persist_state="session",
-            help="UMAP keeps similar rows together. PCA shows the first two principal components and needs no waiting.",
-        )  # fmt: skip
+        bound = state.view_choice("projection", (UMAP, PCA), "explore.map.layout")
+        help = "UMAP keeps similar rows together. PCA shows the first two principal components and needs no waiting."
+        layout = st.segmented_control("Projection", (UMAP, PCA), required=True, help=help, **bound)
     return available.get(str(of), next(iter(available.values()))), str(layout)
 
 

@@ -1,6 +1,6 @@
 """Address bar: pool, method, budget, the hash of all other settings, and the name of an unchanged saved selection.
 
-A link or a reload opens the same view.
+A link or a reload opens the same view. What a page shows is added by its widgets (view_choices).
 """
 
 import streamlit as st

@@ -23,7 +23,8 @@ from pages.ui.shell.settings import FORMAT, Settings, settings_from_json
 from pages.ui.words import shorten
 
 NAMES = ("pool", "method", "budget", "settings", "saved")  # what an address may name
-BY_HASH = ("params", "reading", "seed", "threshold", "filters", "pins")  # fields of the settings
+BY_HASH = ("params", "reading", "seed", "threshold", "filters", "pins", "contenders")  # fields of the settings
+LATER = ("contenders",)  # of these, what the hash leaves out while it is empty, so that older links keep theirs
 POOL_DIGITS = 12  # digits of the pool's fingerprint in an address
 _KEY = re.compile("[0-9a-f]{16}")
 
@@ -63,7 +64,7 @@ def read_link(fingerprint: str, link: Mapping[str, str], own: Settings) -> Setti
 
 def _content(now: Settings) -> dict[str, Any]:
     fields = asdict(now)
-    return {name: fields[name] for name in BY_HASH}
+    return {name: fields[name] for name in BY_HASH if fields[name] or name not in LATER}
 
 
 def _file(fingerprint: str, key: str) -> Path:
@@ -84,7 +85,9 @@ def _load(fingerprint: str, key: str) -> dict[str, Any]:
         stored = settings_from_json(read_json(file))
     except (WinnowError, TypeError, KeyError, AttributeError) as error:
         raise RecipeError(f"The link names settings that cannot be read ({error}).") from error
-    _check_params(stored.params)
+    given = [contender for contender in stored.contenders if not contender.saved]
+    for params in (stored.params, *({each.method: each.params or {}} for each in given)):
+        _check_params(params)
     return {name: getattr(stored, name) for name in BY_HASH}
 
 

@@ -2,7 +2,8 @@
 
 Three lifetimes:
   on disk    pools, runs, jobs; per pool the current settings (`settings`) and the saved selections (`saved_files`)
-  address    pool, method, budget and the hash of all other settings (`links`): a link opens the same view (`visit`)
+  address    pool, method, budget and the hash of all other settings (`links`), and what the page shows
+             (`view_choices`): a link opens the same view (`visit`)
   session    the open pool (`current`), undo and redo steps (`changes`), values of widgets (`widgets`)
 """
 
@@ -35,4 +36,5 @@ from pages.ui.shell.current import (
 from pages.ui.shell.saved import delete_saved, load_saved, rename_saved, save_as
 from pages.ui.shell.saved_files import saved_name, saved_selections
 from pages.ui.shell.settings import POOL, SETTINGS, Contender, Settings, settings
+from pages.ui.shell.view_choices import view_choice
 from pages.ui.shell.widgets import bind, failures_as_notices, leave_notice, session_value, set_widget, widget_value

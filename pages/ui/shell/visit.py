@@ -6,11 +6,13 @@ import streamlit as st
 
 from core.errors import PoolError, RecipeError, WinnowError
 from pages.ui.data import cached
-from pages.ui.shell import links, recent, show, visitors
+from pages.ui.shell import links, recent, show, view_choices, visitors
 from pages.ui.shell.changes import FUTURE, PAST, is_view, keep_view, leave_view, open_view
 from pages.ui.shell.current import view_pool
 from pages.ui.shell.saved import load_saved
+from pages.ui.shell.saved_files import load_all
 from pages.ui.shell.settings import FILE_STAMP, POOL, SETTINGS, VIEW, Settings, settings
+from pages.ui.shell.view_choices import CHOSEN, LINKED
 from pages.ui.shell.visitors import VISITOR
 from pages.ui.shell.widgets import NOTICE, WIDGET_PAGES, leave_notice
 from pages.ui.words import shorten
@@ -24,7 +26,7 @@ def init() -> None:
     if POOL in st.session_state:
         st.session_state.clear()  # it was another visitor's
     initial = {VISITOR: visitor, SETTINGS: Settings(), FILE_STAMP: 0, VIEW: False}
-    initial |= {PAST: (), FUTURE: (), NOTICE: None, WIDGET_PAGES: {}}
+    initial |= {PAST: (), FUTURE: (), NOTICE: None, WIDGET_PAGES: {}, CHOSEN: {}, LINKED: {}}
     for key, value in initial.items():
         st.session_state[key] = value
     _open_link(dict(st.query_params))
@@ -44,7 +46,7 @@ def _open_link(link: Mapping[str, str]) -> None:
         leave_notice(f"{error} The demo pool is shown instead.")
         return
     try:
-        if unknown := sorted(link.keys() - set(links.NAMES)):
+        if unknown := sorted(link.keys() - {*links.NAMES, *view_choices.NAMES}):
             raise RecipeError(f"The link has an unknown part, '{shorten(unknown[0], 40)}'.")
         if fingerprint is None:
             raise PoolError("The link names a pool that is not in this workspace. Open it by its path or id.")
@@ -52,8 +54,18 @@ def _open_link(link: Mapping[str, str]) -> None:
             load_saved(link["saved"], open_view)
         else:
             open_view(**vars(links.read_link(fingerprint, link, settings())))
+        view_choices.open_choices(link)
+        _report_contenders()
     except WinnowError as error:
         leave_notice(f"{error} Your own settings are shown.")
+
+
+def _report_contenders() -> None:
+    """Leave a notice if the settings compare a saved selection of another visitor, which stays theirs."""
+    named = [contender.saved for contender in settings().contenders if contender.saved]
+    lacking = [name for name in named if name not in load_all(st.session_state[POOL])]
+    if lacking:
+        leave_notice(f"The link compares a saved selection that you do not have, '{lacking[0]}'. It is left out.")
 
 
 def _find_pool(prefix: str) -> str | None:

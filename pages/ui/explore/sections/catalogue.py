@@ -27,7 +27,6 @@ METHOD_SECTIONS = {
     "answer_divergence": ANSWERS,
     "preference_influence": INFLUENCE,
 }
-OPENED_KEY = "explore.opened"  # the section that the user opened in this tab
 
 
 def find_sections(pool: Pool, run: Run, method: Method) -> dict[str, bool]:
@@ -47,17 +46,9 @@ def find_sections(pool: Pool, run: Run, method: Method) -> dict[str, bool]:
 def choose_section(available: Mapping[str, bool], method: Method) -> str:
     """Let the user choose a section; the default is the one for the current method."""
     names = [name for name, is_available in available.items() if is_available]
-    preferred = state.session_value(OPENED_KEY) or METHOD_SECTIONS.get(method.name, SCORE)
-    key = state.set_widget("explore.section", preferred if preferred in names else SCORE)
-    st.segmented_control(
-        "Section",
-        names,
-        required=True,
-        key=key,
-        on_change=lambda: state.set_widget(OPENED_KEY, state.widget_value(key)),
-        label_visibility="collapsed",
-    )
-    return str(state.widget_value(key))
+    preferred = METHOD_SECTIONS.get(method.name, SCORE)
+    bound = state.view_choice("section", names, "explore.section", preferred if preferred in names else SCORE)
+    return str(st.segmented_control("Section", names, required=True, label_visibility="collapsed", **bound))
 
 
 def suggest_measurements(available: Mapping[str, bool]) -> str:

@@ -1,6 +1,6 @@
 """What an address names and what a link opens: every setting, filter and pin, or a sentence that says why not."""
 
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 
 import pytest
 import streamlit
@@ -14,10 +14,11 @@ from core.schema import Reading
 from core.selection.filters import Filter
 from core.selection.selection import Pin
 from core.workspace.files import read_json, write_json
+from core.workspace.folder import content_key
 from pages.ui.data import cached
 from pages.ui.shell import visitors
-from pages.ui.shell.links import NAMES, address_of, read_link, store_settings_of_link
-from pages.ui.shell.settings import Settings
+from pages.ui.shell.links import BY_HASH, NAMES, address_of, read_link, store_settings_of_link
+from pages.ui.shell.settings import Contender, Settings
 
 POOL = "0123456789abcdef" * 2
 OWN = Settings(method="random", seed=9, budget="3", filters=(Filter("nll", low=1),), pins=(Pin("mine", "in"),))
@@ -73,6 +74,12 @@ SETTINGS = st.builds(
     threshold=st.none() | NUMBER,
     filters=st.lists(FILTERS, max_size=3).map(tuple),
     pins=st.lists(st.builds(Pin, TEXT, st.sampled_from(["in", "out"]), st.just("") | TEXT), max_size=3).map(tuple),
+    contenders=st.lists(
+        st.builds(lambda made, label: Contender(made[0], made[1], label), params_of_a_method(), TEXT)
+        | st.builds(Contender, method=st.sampled_from(sorted(METHODS)))
+        | st.builds(Contender, saved=TEXT),
+        max_size=3,
+    ).map(tuple),
 )
 
 
@@ -87,6 +94,12 @@ def test_a_link_brings_back_every_setting_filter_and_pin(wanted):
 
 def test_the_settings_of_a_first_visit_need_no_file():
     assert read_link(POOL, address_of(POOL, Settings()), OWN) == Settings()
+
+
+def test_the_hash_of_settings_without_contenders_is_that_of_older_links():
+    wanted = replace(OWN, contenders=())
+    assert address_of(POOL, wanted)["settings"] == content_key({n: asdict(wanted)[n] for n in BY_HASH[:6]})
+    assert address_of(POOL, replace(wanted, contenders=(Contender("longest"),))) != address_of(POOL, wanted)
 
 
 def test_a_link_that_names_less_keeps_ones_own():
@@ -123,6 +136,8 @@ def test_what_is_unknown_is_one_sentence(link, sentence):
     [
         ({"params": {"magic": {"power": 3}}}, RecipeError, "settings of an unknown method, 'magic'"),
         ({"params": {"entropy_shift": {"power": 3}}}, RecipeError, "an unknown setting.*power"),
+        ({"contenders": [{"method": "magic"}]}, RecipeError, "settings of an unknown method, 'magic'"),
+        ({"contenders": [{"method": "random", "params": {"a": 3}}]}, RecipeError, "an unknown setting"),
         ({"format": 0}, RecipeError, "cannot be read"),
         ({"pins": [{"id": "a", "side": "up", "reason": ""}]}, RecipeError, "cannot be read"),
         (
