@@ -290,6 +290,7 @@ def select(
     filters: str | Iterable[str] = (),
     threshold: float | None = None,
     pins: Mapping[str, Literal["in", "out"]] | None = None,
+    tags: Mapping[str, Iterable[str]] | None = None,
     report: Report = "bar",
 ) -> RowSelection:
     """Select the best rows that the budget allows. Run no model.
@@ -299,8 +300,9 @@ def select(
                "duplicates once"
     threshold  no row with a worse score than this, whatever the budget
     pins       row id -> "in" or "out": rows forced into or out of the selection
+    tags       name -> row ids: labels to filter by ("tag.NAME=1") and to export
 
-    Raise RecipeError for a budget, filter or pin that cannot be read, or names what does not exist.
+    Raise RecipeError for a budget, filter, pin or tag that cannot be read, or names what does not exist.
 
     >>> import core as winnow
     >>> run = winnow.measure(winnow.load_pool("demo"), "longest")
@@ -320,6 +322,7 @@ def select(
         "filters": conditions,
         "threshold": threshold,
         "pins": [{"id": row, "side": side} for row, side in (pins or {}).items()],
+        "tags": {name: list(ids) for name, ids in (tags or {}).items()},
     }
     recipe = _extend(run.recipe, given, "select")
     with _reporting(report) as reporter:
@@ -334,6 +337,7 @@ def export(
     *,
     schema: Literal["original", "alpaca", "messages", "sharegpt", "annotation"] = "original",
     with_scores: bool = False,
+    tags: bool = False,
     rejected: bool = False,
     held_out: float | str = 0.0,
     scores: str | Path | None = None,
@@ -344,6 +348,7 @@ def export(
 
     out          JSON lines; Parquet with the features of `datasets` if the name ends in .parquet
     with_scores  add one object field with the row's scores; in Parquet, one column for each score
+    tags         add a list of the row's tags to the same object; in Parquet, one column
     rejected     also write all other rows
     held_out     share of the selected rows, such as 0.05 or "5%", that goes to a second file, out of training
     scores       also write ids and every score column of the pool there: .parquet or .jsonl
@@ -358,7 +363,7 @@ def export(
     (108, 12, 'chosen.manifest.json')
     """
     pool, run = selection.run.pool, selection.run.run
-    part = {"schema": schema, "with_scores": with_scores, "rejected": rejected, "held_out": held_out}
+    part = {"schema": schema, "with_scores": with_scores, "tags": tags, "rejected": rejected, "held_out": held_out}
     recipe = recipe_inputs.resolve_duplicates(
         _extend(selection.recipe, {"export": part}, "export"), pool, pool.workspace
     )

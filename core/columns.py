@@ -164,6 +164,7 @@ def cut_in_words(counts: Mapping[str, int]) -> str:
 EXACT_DUPLICATES = "duplicate_of"  # the earlier row that a row repeats exactly
 NEAR_DUPLICATES_PREFIX = "near_duplicate_of@"  # before the least similarity; the earlier row that it nearly repeats
 USUAL_NEAR_DUPLICATES = f"{NEAR_DUPLICATES_PREFIX}0.8"
+TAG_PREFIX = "tag."  # before the name of a tag; whether a row has it
 MIN_SIMILARITY = 0.3  # below it almost any two rows count as near-duplicates
 
 

@@ -130,6 +130,15 @@ FilterOpt = Annotated[
         "'task!=qa', 'prompt contains text', 'prompt~pattern', 'duplicates once'.",
     ),
 ]
+TagOpt = Annotated[
+    list[str] | None,
+    Option(
+        "--tag",
+        metavar="NAME=FILE",
+        help='A tag on the rows that a file lists (whole, or as {"id": ...}); repeatable. Filter by it with '
+        "'tag.NAME=1' or 'tag.NAME=0'.",
+    ),
+]
 ServersOpt = Annotated[
     list[str] | None,
     Option(
@@ -425,6 +434,8 @@ def select(
     with_scores: Annotated[
         bool, Option("--with-scores", help="Add a field `winnow` with the scores of each row.")
     ] = False,
+    tag: TagOpt = None,
+    tags: Annotated[bool, Option("--tags", help="Add to the field `winnow` a list of the tags of each row.")] = False,
     rejected: Annotated[bool, Option("--rejected", help="Also write the unselected rows.")] = False,
     held_out: Annotated[
         str,
@@ -438,9 +449,10 @@ def select(
     overwrite: OverwriteOpt = False,
 ) -> Facts:
     """Select rows by a stored measurement, and write them with a manifest."""
-    export = {"schema": schema, "with_scores": with_scores, "rejected": rejected, "held_out": held_out}
+    export = {"schema": schema, "with_scores": with_scores, "tags": tags, "rejected": rejected, "held_out": held_out}
     conditions = [asdict(parse_filter(line)) for line in filters or ()]
     recipe, pool = session.build_recipe(budget=budget, filters=conditions, threshold=threshold, export=export)
+    recipe = commands.add_tags(recipe, pool, tag or ())
     run = commands.require_run(recipe, pool, session.workspace)
     recipe = recipe_inputs.resolve_duplicates(recipe, pool, session.workspace)
     recipe_inputs.find_recipe_duplicates(recipe, pool, session.workspace, session.report)

@@ -112,9 +112,9 @@ def shared_arguments(recipe: Recipe, workspace: Workspace | None = None) -> list
 def select_arguments(recipe: Recipe, workspace: Workspace | None = None) -> list[str] | None:
     """Return the arguments of `python -m core` that select the rows of a recipe.
 
-    None if the recipe has pins, which no option can express.
+    None if the recipe has pins or tags, which no option can express.
     """
-    if recipe.pins:
+    if recipe.pins or recipe.tags:
         return None
     arguments = [*measure_arguments(recipe, "select", workspace), "--budget", recipe.budget]
     for part in recipe.filters:

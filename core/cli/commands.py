@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from core.cli.arguments import Facts, build_other_methods, measure_command
@@ -28,6 +29,7 @@ from core.methods.suggestions import with_suggestions
 from core.output import curate
 from core.pool.near_duplicates import find_near_duplicates
 from core.progress import Reporter
+from core.proof.row_files import find_file_rows, is_file
 from core.schema import Method, Pool
 from core.selection.recipe import Recipe, make_selection, parse_recipe
 from core.workers.places import LOCAL
@@ -123,6 +125,19 @@ def duplicates_facts(
         "groups": int((sizes > 1).sum()),
         "largest_group": int(sizes.max(initial=1)),
     }
+
+
+def add_tags(recipe: Recipe, pool: Pool, words: Sequence[str]) -> Recipe:
+    """Return the recipe with the tags that NAME=FILE words give, each on the rows that its file lists."""
+    tags: dict[str, list[str]] = {}
+    for word in words:
+        name, equals, file = word.partition("=")
+        if not equals or not is_file(file):
+            raise RecipeError(f"--tag {word}: write it as NAME=FILE, with an existing file of rows, one a line.")
+        if name in tags:
+            raise RecipeError(f"--tag {word}: '{name}' is given twice. Give one file with all its rows.")
+        tags[name] = pool.rows["id"].take(pa.array(find_file_rows(pool, Path(file).expanduser()))).to_pylist()
+    return parse_recipe(recipe.model_dump(by_alias=True) | {"tags": tags}, "command line")
 
 
 def require_run(recipe: Recipe, pool: Pool, workspace: Workspace) -> Run:

@@ -28,6 +28,7 @@ from core.selection.budget import Budget
 from core.selection.holdout import hold_out_rows
 from core.selection.recipe import Recipe, dump_recipe, make_selection, require_near_duplicates, score_columns
 from core.selection.selection import Selection, describe_shortfall
+from core.selection.tags import tag_lists
 from core.workspace.files import file_digest, write_atomic
 from core.workspace.folder import Workspace
 
@@ -198,9 +199,16 @@ def write_rows(
     """Write the selected rows as the recipe's export part defines; `held_out` go to the second file."""
     part = recipe.export
     scores = score_table(recipe.method.build(), measured, selection.order) if part.with_scores else None
-    rows, tasks = selection.rows, measured.task_names()
     return write_selection(
-        pool, rows, out, schema=part.format, scores=scores, rejected=part.rejected, tasks=tasks, held_out=held_out
+        pool,
+        selection.rows,
+        out,
+        schema=part.format,
+        scores=scores,
+        tags=tag_lists(pool, recipe.tags) if part.tags else None,
+        rejected=part.rejected,
+        tasks=measured.task_names(),
+        held_out=held_out,
     )
 
 

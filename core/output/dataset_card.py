@@ -84,6 +84,7 @@ def _words(pool: Pool, manifest: Manifest, license: str | None) -> list[str]:
         *_proof(manifest),
         f"- **Seed**: {recipe['seed']}",
         *_manual_choices(recipe),
+        *_tags(recipe),
         *_held_out(manifest),
         f"- **Pool**: {_source(pool)}",
         f"- **License**: {license or 'that of the pool (unknown to Winnow)'}\n",
@@ -127,7 +128,8 @@ def _files(pool: Pool) -> list[str]:
 def _layout(manifest: Manifest) -> str:
     output = manifest.output
     schema = "their original schema" if output.written_as == "original" else f"the {output.written_as} schema"
-    scores = f" {_scores_place(output.file)} each row's scores." if output.with_scores else ""
+    added = ["scores"] * output.with_scores + ["tags"] * manifest.recipe.get("export", {}).get("tags", False)
+    scores = f" {_scores_place(output.file)} each row's {' and '.join(added)}." if added else ""
     filled = (
         f" {output.filled:,} of them have null in a column for a field that only other rows have."
         if output.filled
@@ -194,6 +196,12 @@ def _manual_choices(recipe: Mapping[str, Any]) -> list[str]:
             lines.append(f"- **{words}**: {len(pinned):,} {'row' if len(pinned) == 1 else 'rows'}")
             lines += [f"  - {_code(p['id'])}" + (f": {_code(p['reason'])}" if p.get("reason") else "") for p in pinned]
     return lines
+
+
+def _tags(recipe: Mapping[str, Any]) -> list[str]:
+    """Return a line on tags of the pool's rows that the recipe holds; empty without any."""
+    counts = [f"{_code(name)} ({len(ids):,})" for name, ids in sorted(recipe.get("tags", {}).items())]
+    return [f"- **Tags** (rows of the pool): {', '.join(counts)}"] if counts else []
 
 
 def _held_out(manifest: Manifest) -> list[str]:

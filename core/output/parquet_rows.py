@@ -21,6 +21,7 @@ from core.pool.pools import row_place
 from core.schema import IntArray, Pool
 
 BATCH = 1024  # rows converted at a time
+TAGS_COLUMN = "tags"  # the one added column that holds lists
 GROUP_ROWS, GROUP_BYTES = 10_000, 64 << 20  # of a row group: the smaller
 _REFUSALS = (pa.ArrowException, OverflowError, TypeError, ValueError)  # of values that have no common type
 
@@ -38,7 +39,7 @@ def write_parquet(path: Path, lines: Lines, rows: IntArray, pool: Pool, scores: 
         if name in schema.names:
             raise RecipeError(
                 f"The pool's rows already have a field '{name}', and an export never overwrites a field. Export "
-                "without scores, or rename that field."
+                "without scores and tags, or rename that field."
             )
     whole = schema
     for name, values in scores.items():
@@ -156,6 +157,8 @@ def score_arrays(columns: Mapping[str, NDArray[Any]], rows: IntArray, prefix: st
 
 
 def _score_type(name: str) -> pa.DataType | None:
+    if name == TAGS_COLUMN:
+        return pa.list_(pa.string())
     if name.endswith(".excluded"):
         return pa.string()
     return pa.int64() if name.endswith(".rank") else None

@@ -17,7 +17,7 @@ from core.schema import IntArray, Pool
 from core.workspace.files import atomic_path, file_digest
 
 PARQUET = ".parquet"
-SCORES_FIELD = "winnow"  # the one field, or the first part of the columns, that an export with scores adds
+SCORES_FIELD = "winnow"  # the one field, or the first part of the columns, that an export with scores or tags adds
 
 Scores = Mapping[str, NDArray[Any]]
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from core.errors import RecipeError
 from core.output.formats import TURNS_FIELD, check_schema, convert_row, one_line, prompt_turns
-from core.output.parquet_rows import score_arrays
+from core.output.parquet_rows import TAGS_COLUMN, score_arrays
 from core.output.row_files import SCORES_FIELD, RowSource, Scores, open_lines, open_rows, sibling_path
 from core.pool.pools import read_rows
 from core.schema import IntArray, Pool, Row
@@ -64,6 +64,7 @@ def write_selection(
     *,
     schema: str = "original",
     scores: Scores | None = None,
+    tags: NDArray[Any] | None = None,
     rejected: bool = False,
     tasks: Tasks | None = None,
     held_out: IntArray | None = None,
@@ -73,6 +74,7 @@ def write_selection(
     held_out   those of `rows` that go to `<out>.heldout.jsonl` (or .parquet) instead, in the same format
     scores     (N,) columns; adds one object field "winnow" with each row's values, null for NaN; in Parquet, one column
                "winnow.NAME" each
+    tags       (N,) lists of names; added in the same field, as its list "tags"; in Parquet, the column "winnow.tags"
     rejected   also writes all other rows, in the original schema, to `<out>.rejected.jsonl` (or .parquet)
     tasks      (N,) derived names instead of the pool's labels, in an annotation queue, which marks them as derived
                with "task_derived"; the other schemas have no field for them
@@ -91,11 +93,12 @@ def write_selection(
         raise RecipeError(f"There are {len(tasks):,} task names for {len(pool):,} rows. Give one name or null per row.")
     held_out_rows = np.empty(0, np.int64) if held_out is None else np.sort(held_out)
     fields_seen: dict[str, None] = {}
-    own = RowSource(pool, partial(_own_lines, pool), scores)
+    added = scores if tags is None else {**(scores or {}), TAGS_COLUMN: tags}
+    own = RowSource(pool, partial(_own_lines, pool), added)
     source = own
     if schema != "original":
         to_record = _converter(pool, rows, schema, tasks)
-        source = RowSource(pool, partial(_converted_lines, pool, to_record, fields_seen), scores)
+        source = RowSource(pool, partial(_converted_lines, pool, to_record, fields_seen), added)
     second = rejected_path = None
     with ExitStack() as files:
         training = files.enter_context(open_rows(out))
@@ -208,7 +211,7 @@ def _with_field(text: str, added: Mapping[str, Any]) -> bytes:
     if SCORES_FIELD in orjson.loads(line):
         raise RecipeError(
             f"The pool's rows already have a field '{SCORES_FIELD}', and an export never overwrites a field. "
-            "Export without scores, or rename that field."
+            "Export without scores and tags, or rename that field."
         )
     value = orjson.dumps(added, option=orjson.OPT_SERIALIZE_NUMPY)
     return line[:-1].rstrip().encode() + b', "' + SCORES_FIELD.encode() + b'": ' + value + b"}"

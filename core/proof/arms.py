@@ -34,6 +34,7 @@ from core.proof.row_files import find_file_rows, is_file
 from core.schema import BoolArray, Columns, IntArray, Measured, Method, Order, Pool
 from core.selection.budget import Budget, allowed_amount
 from core.selection.recipe import Recipe, eligible_rows, load_recipe, make_selection, parse_recipe, select_from_order
+from core.selection.tags import tags_of_filters
 from core.workspace.files import disk_errors, file_digest
 from core.workspace.folder import Workspace
 
@@ -166,7 +167,9 @@ def describe_recipe(recipe: Recipe) -> dict[str, Any]:
     reading = {name: value for name, value in data["reading"].items() if name not in ("device", "revision")}
     kept = {name: data[name] for name in ("method", "seed", "threshold", "filters")}
     pins = [{"id": pin.id, "side": pin.side} for pin in recipe.pins]  # their reasons are for whoever pinned
-    return kept | {"reading": reading, "budget": str(Budget.parse(recipe.budget)), "pins": pins}
+    used = {name: sorted(set(ids)) for name, ids in tags_of_filters(recipe.tags, recipe.filters).items()}
+    tags = {"tags": used} if used else {}
+    return kept | {"reading": reading, "budget": str(Budget.parse(recipe.budget)), "pins": pins} | tags
 
 
 @dataclass(frozen=True, eq=False)
@@ -238,7 +241,7 @@ def _choose_by_recipe(request: ArmRequest, recipe: Recipe, place: TrainingPool) 
     whole = make_selection(recipe, place.pool, measured).rows if request.kind == "recipe" else None
     left = recipe.model_copy(update={"budget": place.budget_left, "pins": _allowed_pins(recipe, place)})
     method, conditions = recipe.method.build(), [part.filter() for part in recipe.filters]
-    eligible = eligible_rows(method, place.pool, measured, conditions) & place.trainable
+    eligible = eligible_rows(method, place.pool, measured, conditions, recipe.tags) & place.trainable
     # A budget in tokens counts those of the trained model, as it does for the baselines.
     counted = Measured(measured.pool_id, {**measured.columns, **place.counts}, measured.artifacts)
     seeds = [recipe.seed]

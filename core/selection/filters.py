@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.columns import EXACT_DUPLICATES, NEAR_DUPLICATES_PREFIX
+from core.columns import EXACT_DUPLICATES, NEAR_DUPLICATES_PREFIX, TAG_PREFIX
 from core.errors import RecipeError
 from core.schema import BoolArray
 from core.selection.text_search import check_pattern, contains_text, is_one_of, is_unicode, matches_pattern
@@ -52,12 +52,9 @@ class Filter:
 
     def __str__(self) -> str:
         """Describe the filter: 'nll from 0.5 to 2', 'except task is closed_qa', 'exact duplicates once'."""
-        if self == duplicates_filter(self.column):
-            near = (
-                "one row of each near-duplicate group (similarity ≥ "
-                f"{self.column.removeprefix(NEAR_DUPLICATES_PREFIX)})"
-            )
-            return "one row of each exact duplicate" if self.column == EXACT_DUPLICATES else near
+        words = _usual_words(self)
+        if words:
+            return words
         clauses = []
         if self.low is not None and self.high is not None:
             clauses.append(f"from {self.low:g} to {self.high:g}")
@@ -74,6 +71,22 @@ class Filter:
         if self.matches is not None:
             clauses.append(f"matches '{self.matches}'")
         return f"{'except ' if self.exclude else ''}{self.column} {' and '.join(clauses)}"
+
+
+def _usual_words(f: Filter) -> str:
+    """Return the words of a filter that is usual for its column; "" for any other."""
+    if f == tag_filter(f.column, exclude=f.exclude):
+        return f"{'not ' if f.exclude else ''}tagged '{f.column.removeprefix(TAG_PREFIX)}'"
+    if f != duplicates_filter(f.column):
+        return ""
+    if f.column == EXACT_DUPLICATES:
+        return "one row of each exact duplicate"
+    return f"one row of each near-duplicate group (similarity ≥ {f.column.removeprefix(NEAR_DUPLICATES_PREFIX)})"
+
+
+def tag_filter(column: str, *, exclude: bool = False) -> Filter | None:
+    """Return the filter on the rows with a tag, by its column, or on those without it; None for any other column."""
+    return Filter(column, values=("1",), exclude=exclude) if column.startswith(TAG_PREFIX) else None
 
 
 def duplicates_filter(column: str) -> Filter | None:

@@ -4,6 +4,7 @@ A recipe is checked once, when it is read. `make_selection` is the one place whe
 threshold meet; the app, the command line and `replay` all use it.
 """
 
+import operator
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -18,13 +19,20 @@ import yaml
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
-from core.columns import EXACT_DUPLICATES, NEAR_DUPLICATES_PREFIX, USUAL_NEAR_DUPLICATES, normalise_duplicates
+from core.columns import (
+    EXACT_DUPLICATES,
+    NEAR_DUPLICATES_PREFIX,
+    TAG_PREFIX,
+    USUAL_NEAR_DUPLICATES,
+    normalise_duplicates,
+)
 from core.errors import RecipeError
 from core.methods import build_method, describe_method
 from core.schema import BoolArray, FieldMap, IntArray, Measured, Method, Order, Pool, Reading
 from core.selection.budget import Budget, threshold_length
 from core.selection.filters import Filter, apply_filters
 from core.selection.selection import Pin, Selection, apply_pins, select_prefix
+from core.selection.tags import Tags, check_tags, tag_columns
 from core.selection.text_search import is_unicode
 from core.workspace.files import write_atomic
 
@@ -131,6 +139,7 @@ class ExportPart(StrictModel):
 
     format: Format = Field(default="original", alias="schema")
     with_scores: bool = False
+    tags: bool = Field(default=False, exclude_if=operator.not_)  # a list in each row, of all tags of the recipe
     rejected: bool = False
     held_out: float = Field(default=0.0, ge=0, le=0.5)  # share of the selected rows that go to a second file
     apart: str = EXACT_DUPLICATES  # column of the duplicates that hold-out never separates
@@ -167,7 +176,16 @@ class Recipe(StrictModel):
     threshold: float | None = Field(default=None, allow_inf_nan=False)
     filters: list[FilterPart] = Field(default_factory=list)
     pins: list[PinPart] = Field(default_factory=list)
+    tags: dict[str, list[str]] = Field(default_factory=dict, exclude_if=operator.not_)  # name -> ids of rows
     export: ExportPart = ExportPart()
+
+    @field_validator("tags")
+    @classmethod
+    def _check_tags(cls, tags: dict[str, list[str]]) -> dict[str, list[str]]:
+        try:
+            return check_tags(tags)
+        except RecipeError as error:
+            raise ValueError(str(error).removesuffix(".")) from error
 
     def as_data(self) -> dict[str, Any]:
         """Return plain data, defaults included, method parameters complete."""
@@ -222,7 +240,7 @@ def parse_pool_part(data: Mapping[str, Any]) -> PoolPart:
 def describe_invalid(error: ValidationError, whole: str) -> str:
     """Return the first invalid field and what it must be; `whole` names the data if it is all of it."""
     first = error.errors()[0]
-    name, message = ".".join(map(str, first["loc"])) or whole, str(first["msg"])
+    name, message = ".".join(map(str, first["loc"])) or whole, str(first["msg"]).removeprefix("Value error, ")
     words = {"Field required": "is missing", "Extra inputs are not permitted": "is unknown"}
     if message in words:
         return f"{name} {words[message]}"
@@ -275,17 +293,19 @@ def make_selection(recipe: Recipe, pool: Pool, measured: Measured) -> Selection:
     it, the threshold and the budget cut it. Raises RecipeError for a filter or pin on something that does not exist.
     """
     method = recipe.method.build()
-    eligible = eligible_rows(method, pool, measured, [f.filter() for f in recipe.filters])
+    eligible = eligible_rows(method, pool, measured, [f.filter() for f in recipe.filters], recipe.tags)
     order = method.order(measured, eligible, seed=recipe.seed)
     return select_from_order(recipe, pool, measured, method, order)
 
 
-def eligible_rows(method: Method, pool: Pool, measured: Measured, filters: Sequence[Filter]) -> BoolArray:
-    """Return (N,) a mask of the rows that pass the filters, which may name the method's own scores."""
+def eligible_rows(
+    method: Method, pool: Pool, measured: Measured, filters: Sequence[Filter], tags: Tags | None = None
+) -> BoolArray:
+    """Return (N,) a mask of the rows that pass the filters, which may name the method's own scores, and tags."""
     if not filters:
         return np.ones(len(pool), np.bool_)
     names = {f.column for f in filters}
-    return apply_filters(list(filters), filter_columns(names, method, pool, measured))
+    return apply_filters(list(filters), filter_columns(names, method, pool, measured, tags or {}))
 
 
 def select_from_order(recipe: Recipe, pool: Pool, measured: Measured, method: Method, order: Order) -> Selection:
@@ -332,13 +352,14 @@ def named_near_duplicates(recipe: Recipe) -> set[str]:
     return {column for column in named if column.startswith(NEAR_DUPLICATES_PREFIX)}
 
 
-def filter_columns(names: set[str], method: Method, pool: Pool, measured: Measured) -> dict[str, Any]:
+def filter_columns(names: set[str], method: Method, pool: Pool, measured: Measured, tags: Tags) -> dict[str, Any]:
     """Return the columns that filters name; RecipeError, listing the possible ones, for an unknown name.
 
     Texts of the pool stay memory-mapped, for core.selection.text_search.
     """
     numbers = score_columns(method, measured)
     derived = (DERIVED_TASK,) if "derived_tasks" in measured.artifacts else ()
+    tagged = {TAG_PREFIX + name: name for name in tags}
     columns: dict[str, Any] = {}
     for name in sorted(names):
         if name in numbers:
@@ -349,10 +370,12 @@ def filter_columns(names: set[str], method: Method, pool: Pool, measured: Measur
             columns[name] = pool.rows[name].to_numpy()
         elif name in derived:
             columns[name] = np.array(measured.task_names(), object)
+        elif name in tagged:
+            columns |= tag_columns(pool, {tagged[name]: tags[tagged[name]]})
         elif name.startswith(NEAR_DUPLICATES_PREFIX):
             columns[name] = require_near_duplicates(name, pool, measured)
         else:
-            possible = ", ".join((*POOL_TEXTS, *derived, *POOL_NUMBERS, *sorted(numbers)))
+            possible = ", ".join((*POOL_TEXTS, *derived, *POOL_NUMBERS, *sorted(numbers), *sorted(tagged)))
             raise RecipeError(f"filters: there is no column '{name}'. There are {possible}.")
     return columns
 

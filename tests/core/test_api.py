@@ -40,6 +40,7 @@ def place(tmp_path_factory):
     lines = [json.dumps({"id": f"row-{i}"} | row) for i, row in enumerate(clean_rows(0)[::38][:ROWS])]
     (folder / "small.jsonl").write_text("\n".join(lines))
     (folder / "half.jsonl").write_text("\n".join(lines[: ROWS // 2]))
+    (folder / "ids.jsonl").write_text("".join(f'{{"id": "row-{i}"}}\n' for i in range(0, ROWS, 7)))
     return folder
 
 
@@ -225,6 +226,8 @@ def test_suggestions_for_the_embedded_model_are_the_command_lines(pool):
     assert given.learning_rate == 1e-3
 
 
+SEVENTH = [f"row-{i}" for i in range(0, ROWS, 7)]
+FIRST_HALF = [f"row-{i}" for i in range(ROWS // 2)]
 SELECTIONS = {
     "plain": ("longest", "--budget 10%", {"budget": "10%"}, {}),
     "all options": (
@@ -233,6 +236,12 @@ SELECTIONS = {
         "--schema messages --with-scores --rejected --held-out 10%",
         {"budget": "1ktok", "filters": ["task!=story", "response_tokens>=10", "near duplicates once"]},
         {"schema": "messages", "with_scores": True, "rejected": True, "held_out": "10%"},
+    ),
+    "tags": (
+        "longest",
+        "--budget 5 --tag seventh=ids.jsonl --tag 'first half=half.jsonl' --filter tag.seventh=1 --tags",
+        {"budget": 5, "filters": "tag.seventh=1", "tags": {"seventh": SEVENTH, "first half": FIRST_HALF}},
+        {"tags": True},
     ),
 }
 

@@ -68,6 +68,10 @@ ODD = [
     ),
 ]
 NESTED = "[" * 3000 + "]" * 3000
+TAGS = [
+    *("keep=pool.jsonl", "keep=", "=pool.jsonl", "keep", "keep=folder", "keep=binary", "keep=empty", "keep=x.jsonl"),
+    *(f"{'x' * 65}=pool.jsonl", "a\nb=pool.jsonl", "a=b=pool.jsonl", " =pool.jsonl", "keep=link.jsonl", "keep=\x00"),
+]
 FILTERS = [
     *(
         "nll<=2",
@@ -81,6 +85,9 @@ FILTERS = [
         "not not nll<=1",
     ),
     *(
+        "tag.keep=1",
+        "tag.=1",
+        "tag.keep contains x",
         "prompt~(",
         "prompt~" + "(a{1000}){1000}",
         "prompt~^",
@@ -479,6 +486,7 @@ def _specific(name: str) -> list[str]:
         "set_": [setting for own in SETTINGS.values() for setting in own],
         "budget": BUDGETS,
         "held_out": [*BUDGETS, "5%", "0.1"],
+        "tag": TAGS,
     }
     outputs = [
         "pool.jsonl",
