@@ -11,6 +11,7 @@ saved_files    the files of saved selections
 recent         the pools that the visitor may open, last opened first
 address        the open view in the address bar
 view_choices   what pages show, in the tab and in the address
+copy_link      the button that copies the address
 links          what an address names, and the settings that it names by hash
 visit          the first values of a session, and the view that a link names
 widgets        values of widgets, and a notice to show once

@@ -16,11 +16,16 @@ def restore_address() -> None:
         write_address()
 
 
+def store_link() -> None:
+    """Store what the address names by hash, for whoever opens it; also that of a view."""
+    store_settings_of_link(st.session_state[POOL], settings())
+
+
 def write_address() -> None:
     """Write the address of the current settings into the address bar, where it differs."""
     fingerprint, now = st.session_state[POOL], settings()
     if not st.session_state[VIEW]:
-        store_settings_of_link(fingerprint, now)
+        store_link()
     wanted = address_of(fingerprint, now)
     name_of_saved = saved_name()
     if name_of_saved is not None:
