@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from pages.ui.compare import combine, contenders, difference, entries, groups, overlap, picker, read
+from pages.ui.compare import combine, contenders, entries, overlap, picker, tabs
 from pages.ui.controls import budget
 from pages.ui.shell import hints, running, show, state
 from pages.ui.words import escape_markdown
@@ -60,15 +60,7 @@ def _budget(comparison: entries.Comparison, reference: entries.Entry) -> None:
 
 
 def _draw(comparison: entries.Comparison, reference: entries.Entry) -> None:
-    looks = overlap.looks(comparison.entries)
-    overlap.pair_tables(comparison)
-    st.subheader("Overlap by budget", anchor=False)
-    overlap.curves(pool, comparison, reference, looks)
-    st.subheader("Shared and exclusive rows", anchor=False)
-    read.section(pool, comparison, reference, overlap.exclusive_sets(comparison, looks))
-    compositions = difference.compute_compositions(pool, comparison, reference)
-    difference.section(pool, comparison, compositions)
-    groups.section(pool, comparison, compositions, looks)
+    tabs.draw(pool, comparison, reference)
     combine.panel(pool, comparison.entries)
 
 

@@ -42,7 +42,8 @@ def tables(at) -> list:
 
 
 def subsets(at):
-    """Return the table of all subsets."""
+    """Return the table of all subsets, on the tab Make-up."""
+    open_tab(at, "Make-up")
     return next(one for one in tables(at) if "Rows" in one)
 
 
@@ -59,6 +60,13 @@ def find_by_prefix(elements, start: str):
 def press(at, key: str):
     at.button(key=key).click().run()
     assert not at.exception
+
+
+def open_tab(at, name: str):
+    at.session_state["compare.opened"] = name  # AppTest cannot click a tab
+    at.run()
+    assert not at.exception
+    return at
 
 
 def compared_names(at) -> list[str]:
@@ -96,6 +104,34 @@ def test_the_curves_are_also_a_table(page, run):
     shared, k = count_shared_rows(run, 120)
     at_half = shares[shares["Budget"] == "50%"]["Longest response"].iloc[0]
     assert at_half.startswith(f"{100 * shared / (2 * k - shared):.1f}% (")
+
+
+def test_only_the_open_tab_is_computed_and_it_stays_open_on_other_pages(page):
+    assert any("Budget" in one for one in tables(page)) and page.get("plotly_chart")
+    open_tab(page, "Make-up")
+    assert [one.columns[0] for one in tables(page)] == ["Selection", "Tasks"]
+    assert not page.get("plotly_chart")
+    page.switch_page("pages/pool.py").run().switch_page("pages/compare.py").run()
+    assert not page.exception
+    assert page.session_state["compare.tab"] == "Make-up"
+    assert not page.get("plotly_chart")
+
+
+def test_at_most_three_curves_are_lit_and_one_more_replaces_the_first(page):
+    pick(page, "compare.who", [SHIFT, "Random", "Longest response", NLL, "Highest NLL"])
+    (lit,) = (one for one in page.pills if one.key == "compare.lit")
+    assert len(lit.options) == 4 and len(lit.value) == 3
+    (unlit,) = set(lit.options) - set(lit.value)
+    first, *others = lit.value
+    pick(page, "compare.lit", [*lit.value, unlit])
+    assert page.pills(key="compare.lit").value == [*others, unlit]
+    spec = json.loads(next(one for one in page.get("plotly_chart") if "compare.curves" in one.proto.id).proto.spec)
+    curves = {trace["name"]: trace for trace in spec["data"][1:]}
+    assert {name for name, trace in curves.items() if "marker" in trace} == {*others, unlit}
+    assert curves[first]["mode"] == "lines"
+    assert "fullData.name" in curves[first]["hovertemplate"]  # a grey curve tells its name
+    open_tab(open_tab(page, "Rows"), "Agreement")
+    assert page.pills(key="compare.lit").value == [*others, unlit]
 
 
 def test_the_legend_names_every_entry_but_the_reference(page):
@@ -165,17 +201,20 @@ def test_filters_apply_to_all_and_pins_to_none(run, app):
 
 
 def test_rows_selected_by_only_one_or_by_all_can_be_read(page, run):
-    options = find_by_prefix(page.selectbox, "compare.rows").options
+    open_tab(page, "Rows")
+    options = page.selectbox(key="compare.set").options
     assert options[0] == "Biggest disagreements"
     assert options[1].startswith("Selected by all · ")
     alone = next(one for one in options if one.startswith("Only Entropy shift · "))
-    pick(page, find_by_prefix(page.selectbox, "compare.rows").key, alone)
+    page.selectbox(key="compare.set").select_index(options.index(alone)).run()
+    assert not page.exception
     listed = next(one for one in tables(page) if "State" in one)
     assert len(listed) == int(alone.split(" · ")[1].split()[0])
     assert set(listed["State"]) == {"selected"}
 
 
 def test_the_strongest_disagreements_are_shown_side_by_side(page, run):
+    open_tab(page, "Rows")
     high, low = (one["Ranks"] for one in tables(page) if "Ranks" in one)
     measured, eligible = load_measured(run), np.ones(240, bool)
     order = build_method("entropy_shift", {}).order(measured, eligible, seed=0)

@@ -38,7 +38,7 @@ class Look:
 
     name: str
     colour: str
-    mark: str
+    mark: str  # "": none
     dash: str
 
     @property
@@ -47,8 +47,8 @@ class Look:
         return escape_label(self.name, MAX_NAME_LENGTH)
 
     def grey(self) -> "Look":
-        """Return the same marker and dash without the colour, for what stays in the background."""
-        return replace(self, colour=faint(REST, 0.75))
+        """Return a thin grey line without markers, for what stays in the background."""
+        return replace(self, colour=faint(REST, 0.85), mark="", dash="solid")
 
 
 def looks(labels: Sequence[str], methods: Sequence[str]) -> list[Look]:
@@ -74,7 +74,8 @@ def overlap_curves(
 ) -> Figure:
     """Plot the overlap (G,) of each contender with the reference over budgets `x` (G,) in percent.
 
-    `low` to `high` is the chance range; the current budget is marked. Overlaps in 0..1.
+    `low` to `high` is the chance range; the current budget is marked. Overlaps in 0..1. A curve shows its name on
+    hover.
     """
     around = [*x.tolist(), *x[::-1].tolist()], figures.nullable(100 * np.concatenate([high, low[::-1]]))
     look = {"fill": "toself", "fillcolor": faint(RANDOM, 0.38), "line": {"width": 0}, "hoverinfo": "skip"}
@@ -84,9 +85,8 @@ def overlap_curves(
             *(_curve(look, x, y, place) for place, (look, y) in enumerate(lines)),
         ],
         HEIGHT,
-        xaxis=figures.fixed_axis(unit, range=[0, 100], ticksuffix="%", dtick=20, hoverformat=".0f"),
+        xaxis=figures.fixed_axis(unit, range=[0, 100], ticksuffix="%", dtick=20),
         yaxis=figures.fixed_axis("Overlap", range=[0, 102], ticksuffix="%", dtick=20),
-        hovermode="x unified",
         shapes=[figures.line_shape(x=at, color=WARNING, width=2)],
         annotations=[
             figures.line_label(f"budget {at:.3g}%", across=at / 100, x=at, y=1, yref="y domain", yanchor="top")
@@ -97,10 +97,15 @@ def overlap_curves(
 
 
 def _curve(look: Look, x: Values, y: Values, place: int) -> dict[str, Any]:
-    sizes = [8 if k % 20 == 4 * (place % 5) else 0 for k in range(len(x))]
-    style = {"name": look.label, "line": {"color": look.colour, "dash": look.dash, "width": 2}}
-    style |= {"marker": {"symbol": look.mark, "color": look.colour, "size": sizes}, "hovertemplate": "%{y:.1f}%"}
-    return figures.scatter("lines+markers", x.tolist(), figures.nullable(np.round(100 * y, 2)), **style)
+    style: dict[str, Any] = {"name": look.label, "line": {"color": look.colour, "dash": look.dash, "width": 2}}
+    style |= {"hovertemplate": "%{fullData.name}<br>budget %{x:.0f}%: overlap %{y:.1f}%<extra></extra>"}
+    if look.mark:
+        sizes = [8 if k % 20 == 4 * (place % 5) else 0 for k in range(len(x))]
+        style["marker"] = {"symbol": look.mark, "color": look.colour, "size": sizes}
+    else:
+        style["line"]["width"] = 1.5
+    mode = "lines+markers" if look.mark else "lines"
+    return figures.scatter(mode, x.tolist(), figures.nullable(np.round(100 * y, 2)), **style)
 
 
 # Exact combinations

@@ -27,6 +27,7 @@ GLYPHS = {  # the markers of `overlap` as letters, with font sizes in pixels tha
     "hexagon": ("⬢", 15),
 }
 LINE_HEIGHT = 26  # pixels
+LARGE = "font-size:16px;line-height:1.7;"
 ITEM = "display:inline-flex;align-items:center;gap:5px;white-space:nowrap"
 
 
@@ -44,7 +45,7 @@ def overlap_table(names: Sequence[str], share: Values, chance: Values, low: Valu
         html = f'{_percent(value)} <span style="{QUIET}">({_percent(expected)})</span>'
         return _cell(html, faint(colour, round(strength, 3)), text)
 
-    return _table(names, share, cell, "Overlap of each pair, and expected by chance")
+    return _table(names, share, cell, "Overlap of each pair, and expected by chance", LARGE)
 
 
 def correlation_table(names: Sequence[str], rho: Values) -> str:
@@ -59,8 +60,8 @@ def correlation_table(names: Sequence[str], rho: Values) -> str:
     return _table(names, rho, cell, "Rank correlation of each pair")
 
 
-def _table(names: Sequence[str], values: Values, cell: Cell, label: str) -> str:
-    """Draw a cell for each pair with a finite value, and a grey one for the others."""
+def _table(names: Sequence[str], values: Values, cell: Cell, label: str, size: str = "") -> str:
+    """Draw a cell for each pair with a finite value, and a grey one for the others; `size`: style of the text."""
 
     def pair(i: int, j: int) -> str:
         if i == j or not np.isfinite(values[i, j]):
@@ -75,8 +76,9 @@ def _table(names: Sequence[str], values: Values, cell: Cell, label: str) -> str:
         for i, name in enumerate(names)
     )
     return (
-        f'<div style="overflow-x:auto"><table aria-label="{escape(label)}" style="{FONT}{NUMBERS}border-spacing:2px;'
-        f'border-collapse:separate;border:0;width:100%"><tr><th style="border:0"></th>{head}</tr>{lines}</table></div>'
+        f'<div style="overflow-x:auto"><table aria-label="{escape(label)}" style="{FONT}{size}{NUMBERS}'
+        f'border-spacing:2px;border-collapse:separate;border:0;width:100%"><tr><th style="border:0"></th>{head}</tr>'
+        f"{lines}</table></div>"
     )
 
 
@@ -94,7 +96,7 @@ def _head(text: str, title: str, align: str) -> str:
 
 def _cell(html: str, colour: str, title: str) -> str:
     return (
-        f'<td title="{escape(title)}" style="border:0;padding:4px 2px;text-align:center;white-space:nowrap;'
+        f'<td title="{escape(title)}" style="border:0;padding:0.35em 2px;text-align:center;white-space:nowrap;'
         f'background:{colour};border-radius:3px">{html}</td>'
     )
 
@@ -140,6 +142,7 @@ def swatch(colour: str, text: str) -> str:
 
 
 CHANCE_RANGE = swatch(faint(RANDOM, 0.38), "chance range")
+OTHERS = f'<span aria-hidden="true" style="color:{REST}">─</span> others: hover for the name'
 POOL = f'<span aria-hidden="true" style="color:{REST};font-weight:700">|</span> pool'
 
 

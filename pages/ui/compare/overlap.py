@@ -1,26 +1,21 @@
-"""What the contenders share: verdict, overlap curves, tables of pairs, and sets of rows."""
+"""What the contenders share: the verdict, and tables of pairs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
 import streamlit as st
 
-from core.analysis.comparison import Overlap, expected_overlap, jaccard
-from core.schema import Pool
+from core.analysis.comparison import expected_overlap, jaccard
 from core.selection.selection import describe_shortfall
 from pages.ui import glossary
-from pages.ui.charts import figures, overlap, overlap_tables
+from pages.ui.charts import overlap, overlap_tables
 from pages.ui.charts.overlap import Look
-from pages.ui.compare import contenders
-from pages.ui.compare.entries import SHARES, Comparison, Entry, order_correlations, overlap_curve
+from pages.ui.compare.entries import Comparison, Entry, order_correlations
 from pages.ui.data.bins import Values
 from pages.ui.shell import show, state
 from pages.ui.words import escape_markdown, format_rows, join_words
 
-TABLE_BUDGETS = (1, 2, 5, 10, 20, 30, 50, 75)  # percent: budgets of the table
-MAX_NARROW = 5  # entries of a table of pairs that fits into half of the page
-MAX_LIT = 3  # curves drawn in colour; the others are grey
+MAX_NARROW = 5  # entries whose two tables of pairs fit side by side
 
 
 def looks(entries: Sequence[Entry]) -> list[Look]:
@@ -104,91 +99,17 @@ def shortfalls(comparison: Comparison, n: int) -> list[str]:
     return [f"{join_words(names)}: {sentence}" for sentence, names in sentences.items()]
 
 
-def curves(pool: Pool, comparison: Comparison, first: Entry, styles: Sequence[Look]) -> None:
-    """Draw the overlap of the reference with every other contender at every budget."""
-    tokens = comparison.tokens if comparison.budget.unit == "tokens" else None
-    pairs = [(e, look) for e, look in zip(comparison.entries, styles, strict=True) if e is not first]
-    overlaps = [overlap_curve(first, entry, tokens, len(pool)) for entry, _ in pairs]
-    left, right = st.columns([13, 7], gap="medium")
-    with right:
-        lit = _choose_lit([entry for entry, _ in pairs])
-        _explain_curves(comparison, first, len(pool))
-        _curve_table({entry.label: curve for (entry, _), curve in zip(pairs, overlaps, strict=True)})
-    pairs = [(entry, look if entry in lit else look.grey()) for entry, look in pairs]
-    left.html(overlap_tables.legend([look for _, look in pairs], overlap_tables.CHANCE_RANGE))
-    with left:
-        show.chart(
-            overlap.overlap_curves(
-                SHARES,
-                [(look, curve.jaccard) for (_, look), curve in zip(pairs, overlaps, strict=True)],
-                np.nan_to_num(np.fmin.reduce([curve.low for curve in overlaps])),
-                np.nan_to_num(np.fmax.reduce([curve.high for curve in overlaps])),
-                at=min(_budget_percent(comparison, len(pool)), 100.0),
-                unit="Budget (% of rows)" if tokens is None else "Budget (% of response tokens)",
-            ),
-            key="compare.curves",
-            config=figures.CONFIG,
-            alt=f"Overlap with {first.label} by budget, for each method, with the chance range",
-        )
-
-
-def _explain_curves(comparison: Comparison, first: Entry, n: int) -> None:
-    partial = [entry.label for entry in comparison.entries if len(entry.order.rows) < n]
-    sentences = [
-        f"{glossary.link('overlap', 'Jaccard overlap')} with {escape_markdown(first.label)}.",
-        f"The {_chance_range()} is that of random selections of the same sizes.",
-    ]
-    if partial:
-        eligible = glossary.link("eligible", "eligible")
-        sentences.append(f"Some rows are not {eligible} for {escape_markdown(join_words(partial))}.")
-    st.markdown(f":small[{' '.join(sentences)}]")
-
-
-def _chance_range() -> str:
-    return glossary.link("chance_range", "chance range")
-
-
-def _choose_lit(others: Sequence[Entry]) -> list[Entry]:
-    """Draw the choice of curves in colour, if there are too many; return these: at first methods, then baselines."""
-    if len(others) <= MAX_LIT:
-        return list(others)
-    by_label = {entry.label: entry for entry in others}
-    first = sorted(by_label, key=lambda name: by_label[name].method.name in contenders.BASELINES)[:MAX_LIT]
-    key = f"compare.lit.{contenders.names_digest(list(by_label))}"
-    words = f"Highlighted curves (at most {MAX_LIT})"
-    names = show.choose_many(words, list(by_label), key, default=first)
-    return [by_label[name] for name in names[-MAX_LIT:]]
-
-
-def _budget_percent(comparison: Comparison, n: int) -> float:
-    """Return the budget in percent of the pool's rows or response tokens."""
-    total = {"percent": 100, "rows": n, "tokens": comparison.tokens}[comparison.budget.unit]
-    return 100 * comparison.budget.amount / max(total, 1)
-
-
-def _curve_table(overlaps: Mapping[str, Overlap]) -> None:
-    """Draw the curves as a table, for readers who cannot hover over them."""
-    with st.expander("Show as table", icon=":material/table:"):
-        at = np.searchsorted(SHARES, TABLE_BUDGETS)
-        table: dict[str, list[str]] = {"Budget": [f"{share}%" for share in TABLE_BUDGETS]}
-        table |= {name: [_format_overlap(curve, int(k)) for k in at] for name, curve in overlaps.items()}
-        st.dataframe(pd.DataFrame(table), hide_index=True, height="content", alt="Overlap by budget")
-        st.caption("Brackets: chance range.")
-
-
-def _format_overlap(curve: Overlap, k: int) -> str:
-    share, low, high = (100 * float(values[k]) for values in (curve.jaccard, curve.low, curve.high))
-    return f"{share:.1f}% ({low:.1f}–{high:.1f})" if np.isfinite(share) else ""
-
-
 def pair_tables(comparison: Comparison) -> None:
     """Draw two tables: overlap at the budget, and rank correlation of whole orders."""
     wide = len(comparison.entries) > MAX_NARROW
-    left, right = (st.container(), st.container()) if wide else st.columns(2, gap="medium")
+    left, right = (st.container(), st.container()) if wide else st.columns([3, 2], gap="medium")
     with left:
         st.markdown(f"**Overlap at {escape_markdown(show.format_budget(comparison.budget))} (%)**")
         st.html(overlap_tables.overlap_table(comparison.labels, *overlaps_and_chance(comparison)))
-        by_chance, chance_range = glossary.link("expected_by_chance", "expected by chance"), _chance_range()
+        by_chance, chance_range = (
+            glossary.link("expected_by_chance", "expected by chance"),
+            glossary.link("chance_range", "chance range"),
+        )
         st.markdown(f":small[Brackets: {by_chance}. Blue: above, grey: within, red: below the {chance_range}.]")
     with right:
         st.markdown("**Rank correlation**")
@@ -197,30 +118,6 @@ def pair_tables(comparison: Comparison) -> None:
         st.markdown(
             f":small[{correlation} over the rows that both rank: 1 = same order, 0 = unrelated, −1 = reversed.]"
         )
-
-
-def exclusive_sets(comparison: Comparison, styles: Sequence[Look]) -> int | None:
-    """Draw the number of rows by exactly who selects them. Return the code of the combination that is clicked."""
-    if not comparison.sizes.any():
-        st.caption("No rows are selected.")
-        return None
-    event = show.chart(
-        overlap.exclusive_sets(comparison.patterns, styles),
-        key=f"compare.sets.{contenders.names_digest(comparison.labels)}",
-        config=figures.CONFIG,
-        on_select="rerun",
-        selection_mode="points",
-        alt="Number of rows by the methods that select them; the list below opens the same sets",
-    )
-    count = len(comparison.patterns.pattern_counts())
-    rest = (
-        f" The figure shows the {overlap.MAX_COMBINATIONS} largest of {count} sets."
-        if count > overlap.MAX_COMBINATIONS
-        else ""
-    )
-    st.caption(f"Each row counts once, in the set of methods that select it. Click a bar to list its rows.{rest}")
-    clicked = [point["customdata"] for point in event["selection"]["points"] if point.get("customdata")]
-    return int(clicked[0][0]) if clicked else None
 
 
 def comparison_terms(entries: Sequence[Entry]) -> str:

@@ -1,6 +1,7 @@
 """Rows on the Compare page: those selected by one contender only, by all, by some, and disagreements of two."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,49 +11,46 @@ import streamlit as st
 from core.analysis.comparison import disagreements
 from core.pool.pools import read_rows
 from core.schema import IntArray, Pool
-from pages.ui.compare import contenders
+from pages.ui.compare import contenders, sets
 from pages.ui.compare.entries import Comparison, Entry
 from pages.ui.row import reader
-from pages.ui.shell import show
-from pages.ui.words import escape_markdown, format_rows, join_words, shorten
+from pages.ui.shell import show, state
+from pages.ui.words import escape_markdown, shorten
 
 MAX_DISAGREEMENTS = 60  # disagreements listed
 CELL_LENGTH = 120  # characters of a text in a table cell; two tables share the width
 HEIGHT = 300
-DISAGREEMENTS = "Biggest disagreements"
+DISAGREEMENTS = 0  # in place of the code of a set
 
 
-def section(pool: Pool, comparison: Comparison, first: Entry, clicked: int | None) -> None:
-    """Draw the choice of a set of rows, and its rows: directly below the figure that is clicked."""
-    codes = _combinations(comparison, clicked)
-    picked = st.selectbox(
+def section(pool: Pool, comparison: Comparison, first: Entry) -> None:
+    """Draw the choice of a set of rows, and its rows."""
+    codes = [DISAGREEMENTS, *sets.list_codes(comparison)]
+    kept = state.session_value(_key(comparison))
+    code = st.selectbox(
         "Rows",
-        [DISAGREEMENTS, *codes],
-        key=f"compare.rows.{clicked}.{contenders.names_digest(comparison.labels)}",
-        index=1 if clicked is not None and codes else 0,
+        codes,
+        format_func=lambda code: sets.describe(comparison, code) if code else "Biggest disagreements",
+        **state.bind("compare.set", kept if kept in codes else DISAGREEMENTS, partial(choose_set, comparison)),
     )
-    if picked == DISAGREEMENTS:
+    if code == DISAGREEMENTS:
         _draw_disagreements(pool, comparison, first)
     else:
-        _draw_combination(pool, comparison, codes[str(picked)])
+        _draw_set(pool, comparison, code)
 
 
-def _combinations(comparison: Comparison, clicked: int | None) -> Mapping[str, int]:
-    """Return label -> code of each combination: the clicked one, all, each alone, then the others."""
-    count, everyone = len(comparison.entries), (1 << len(comparison.entries)) - 1
-    combinations = [*([clicked] if clicked is not None else []), everyone, *(1 << c for c in range(count))]
-    combinations += [code for code, _ in comparison.patterns.pattern_counts()]
-    return {_combination_label(comparison, code): code for code in dict.fromkeys(combinations)}
+def choose_set(comparison: Comparison, code: int) -> None:
+    """Show the rows of this set whenever the tab is open."""
+    state.set_widget(_key(comparison), code)
 
 
-def _combination_label(comparison: Comparison, code: int) -> str:
-    names = [comparison.labels[k] for k in comparison.patterns.members(code)]
-    who = "Selected by all" if len(names) == len(comparison.entries) else f"Only {join_words(names)}"
-    return f"{who} · {format_rows(int(comparison.patterns.counts[code]))}"
+def _key(comparison: Comparison) -> str:
+    """Return the session key of the chosen set: codes depend on what is compared."""
+    return f"compare.set.chosen.{contenders.names_digest(comparison.labels)}"
 
 
-def _draw_combination(pool: Pool, comparison: Comparison, code: int) -> None:
-    """Draw the rows of one combination, in the order of its first contender."""
+def _draw_set(pool: Pool, comparison: Comparison, code: int) -> None:
+    """Draw the rows of one set, in the order of its first contender."""
     members = comparison.patterns.members(code)
     leader = comparison.entries[members[0]]
     rows = comparison.patterns.rows(code)
