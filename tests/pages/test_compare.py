@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 import numpy as np
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from core.errors import PoolError
 from core.measurement.run_data import load_measured
@@ -16,7 +17,7 @@ from core.pool.pools import load_pool
 from pages.ui.measure.forms import CHECKS
 from pages.ui.shell import state
 from pages.ui.shell.settings import FORMAT, settings_from_json
-from tests.pages.conftest import activation_coverage_run, choose_only, entropy_shift_run, task_confidence_run
+from tests.pages.conftest import ROOT, activation_coverage_run, choose_only, entropy_shift_run, task_confidence_run
 
 SHIFT, NLL = "Entropy shift", "Lowest NLL"
 
@@ -63,7 +64,7 @@ def press(at, key: str):
 
 
 def open_tab(at, name: str):
-    at.session_state["compare.opened"] = name  # AppTest cannot click a tab
+    at.session_state["winnow.chosen"]["compare.tab"] = name  # AppTest cannot click a tab
     at.run()
     assert not at.exception
     return at
@@ -115,6 +116,31 @@ def test_only_the_open_tab_is_computed_and_it_stays_open_on_other_pages(page):
     assert not page.exception
     assert page.session_state["compare.tab"] == "Make-up"
     assert not page.get("plotly_chart")
+
+
+def test_a_link_opens_the_same_tab_reference_and_grouping(page):
+    pick(page, find_by_prefix(page.selectbox, "compare.reference").key, "Longest response")
+    open_tab(page, "Make-up")
+    pick(page, "compare.by", "Lengths")
+    link = dict(page.query_params)
+    assert (link["tab"], link["reference"], link["group"]) == ("Make-up", "Longest response", "Lengths")
+    other = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    for name, value in link.items():
+        other.query_params[name] = value
+    other.run().switch_page("pages/compare.py").run()
+    assert not other.exception
+    assert verdict(other).startswith("At 10%, Longest response")
+    assert other.get_by_key("compare.by").value == "Lengths"
+    assert dict(other.query_params) == link
+
+
+def test_the_current_method_is_the_reference_where_it_is_compared(page):
+    page.switch_page("pages/select.py").run()
+    pick(page, "select.method", "longest")
+    page.switch_page("pages/compare.py").run()
+    assert verdict(page).startswith("At 10%, Longest response")
+    pick(page, "compare.who", [SHIFT, "Random"])
+    assert verdict(page).startswith("At 10%, Entropy shift")
 
 
 def test_at_most_three_curves_are_lit_and_one_more_replaces_the_first(page):
@@ -202,11 +228,11 @@ def test_filters_apply_to_all_and_pins_to_none(run, app):
 
 def test_rows_selected_by_only_one_or_by_all_can_be_read(page, run):
     open_tab(page, "Rows")
-    options = page.selectbox(key="compare.set").options
+    options = find_by_prefix(page.selectbox, "compare.set").options
     assert options[0] == "Biggest disagreements"
     assert options[1].startswith("Selected by all · ")
     alone = next(one for one in options if one.startswith("Only Entropy shift · "))
-    page.selectbox(key="compare.set").select_index(options.index(alone)).run()
+    find_by_prefix(page.selectbox, "compare.set").select_index(options.index(alone)).run()
     assert not page.exception
     listed = next(one for one in tables(page) if "State" in one)
     assert len(listed) == int(alone.split(" · ")[1].split()[0])

@@ -15,7 +15,7 @@ from pages.ui.data.cached import find_coverage_run
 from pages.ui.data.grouping import find_grouping
 from pages.ui.select import subset
 from pages.ui.select.subset import GroupCounts
-from pages.ui.shell import show
+from pages.ui.shell import state
 from pages.ui.words import task_label
 
 MAX_GROUPS = 16  # largest groups in the figure; the table has all
@@ -26,7 +26,9 @@ LENGTHS, CLUSTERS, FAULTS = "Lengths", "Clusters", "Known bad rows"
 def section(pool: Pool, comparison: Comparison, compositions: Compositions, looks: Sequence[Look]) -> None:
     """Draw the choice of a grouping, and the shares of every selection by group."""
     kinds = available_groups(pool, compositions)
-    kind = show.choose("Group by", kinds, "compare.by")
+    kind = str(
+        st.segmented_control("Group by", kinds, required=True, **state.view_choice("group", kinds, "compare.by"))
+    )
     draw_groups(pool, comparison, compositions, looks, kind)
 
 

@@ -39,13 +39,15 @@ def choose_contenders(candidates: Sequence[Contender], current: Sequence[Contend
 
 
 def choose_reference(entries: Sequence[Entry]) -> Entry:
-    """Return the contender that the others are compared with: the first, unless another was chosen in this tab."""
-    names = [entry.label for entry in entries]
+    """Return the contender that the others are compared with: the current method, unless another was chosen."""
+    names, now = [entry.label for entry in entries], state.settings().method
+    current = next((e.label for e in entries if (e.contender.method, e.contender.params) == (now, None)), names[0])
+    key = f"compare.reference.{contenders.names_digest(names)}.{now}"  # another method is another reference
     picked = st.selectbox(
         "Reference",
         names,
-        key=f"compare.reference.{contenders.names_digest(names)}",
         help="The verdict, the curves, the chance range and the disagreements refer to this one.",
+        **state.view_choice("reference", names, key, current),
     )
     return entries[names.index(picked)]
 

@@ -1,7 +1,6 @@
 """Rows on the Compare page: those selected by one contender only, by all, by some, and disagreements of two."""
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,12 +25,11 @@ DISAGREEMENTS = 0  # in place of the code of a set
 def section(pool: Pool, comparison: Comparison, first: Entry) -> None:
     """Draw the choice of a set of rows, and its rows."""
     codes = [DISAGREEMENTS, *sets.list_codes(comparison)]
-    kept = state.session_value(_key(comparison))
     code = st.selectbox(
         "Rows",
         codes,
         format_func=lambda code: sets.describe(comparison, code) if code else "Biggest disagreements",
-        **state.bind("compare.set", kept if kept in codes else DISAGREEMENTS, partial(choose_set, comparison)),
+        **state.view_choice("rows", codes, _key(comparison)),
     )
     if code == DISAGREEMENTS:
         _draw_disagreements(pool, comparison, first)
@@ -41,12 +39,12 @@ def section(pool: Pool, comparison: Comparison, first: Entry) -> None:
 
 def choose_set(comparison: Comparison, code: int) -> None:
     """Show the rows of this set whenever the tab is open."""
-    state.set_widget(_key(comparison), code)
+    state.choose_view(_key(comparison), code)
 
 
 def _key(comparison: Comparison) -> str:
-    """Return the session key of the chosen set: codes depend on what is compared."""
-    return f"compare.set.chosen.{contenders.names_digest(comparison.labels)}"
+    """Return the key of the choice of a set: codes depend on what is compared."""
+    return f"compare.set.{contenders.names_digest(comparison.labels)}"
 
 
 def _draw_set(pool: Pool, comparison: Comparison, code: int) -> None:
@@ -65,8 +63,10 @@ def _draw_set(pool: Pool, comparison: Comparison, code: int) -> None:
 def _draw_disagreements(pool: Pool, comparison: Comparison, first: Entry) -> None:
     """Draw the strongest disagreements of two orders: rows high in one and low in the other, both ways."""
     others = {entry.label: entry for entry in comparison.entries if entry is not first}
-    key = f"compare.beside.{contenders.names_digest([first.label, *others])}"
-    other = others[show.choose(f"Disagreements of {first.label} with", list(others), key)]
+    bound = state.view_choice("other", list(others), f"compare.other.{contenders.names_digest([first.label, *others])}")
+    with_whom = f"Disagreements of {escape_markdown(first.label)} with"
+    look: dict[str, Any] = {"required": True, "wrap": True, "format_func": escape_markdown}
+    other = others[str(st.segmented_control(with_whom, list(others), **look, **bound))]
     for place, (high, low) in zip(st.columns(2, gap="medium"), ((first, other), (other, first)), strict=True):
         with place:
             rows = disagreements(high.ranks, low.ranks, MAX_DISAGREEMENTS)

@@ -10,13 +10,12 @@ from pages.ui.compare import curves, difference, groups, overlap, read, sets
 from pages.ui.compare.entries import Comparison, Entry
 from pages.ui.shell import state
 
-OPENED_KEY = "compare.opened"  # the tab that the visitor opened, on whichever page they are
+TAB_KEY = "compare.tab"
 
 
 def draw(pool: Pool, comparison: Comparison, reference: Entry) -> None:
     """Draw the tabs and the content of the open one."""
-    key = state.set_widget("compare.tab", state.session_value(OPENED_KEY) or next(iter(TABS)))
-    places = st.tabs(list(TABS), key=key, on_change=lambda: state.set_widget(OPENED_KEY, state.widget_value(key)))
+    places = st.tabs(list(TABS), **state.view_choice("tab", list(TABS), TAB_KEY))
     for place, draw_tab in zip(places, TABS.values(), strict=True):
         if place.open:
             with place:
@@ -34,7 +33,7 @@ def _draw_agreement(pool: Pool, comparison: Comparison, reference: Entry) -> Non
 
 def _read_set(comparison: Comparison, code: int) -> None:
     read.choose_set(comparison, code)
-    state.set_widget(OPENED_KEY, ROWS)
+    state.choose_view(TAB_KEY, ROWS)
 
 
 def _draw_make_up(pool: Pool, comparison: Comparison, reference: Entry) -> None:

@@ -22,6 +22,11 @@ NAMES = {  # in an address -> in words
     "projection": "projection",
     "colour": "colouring",
     "dim": "dimming of unselected rows",
+    "tab": "tab",
+    "reference": "reference",
+    "group": "grouping",
+    "rows": "set of rows",
+    "other": "method to compare with",
 }
 CHOSEN = "winnow.chosen"  # widget key -> value that the visitor chose in this tab
 LINKED = "winnow.linked"  # name -> word that a link names, until a widget takes it
@@ -53,6 +58,11 @@ def view_choice(name: str, options: Sequence[Any], key: str, default: Any = None
     _write(name, None if value == default else next(word for word, option in words.items() if option == value))
     set_widget(key, value)
     return {"key": key, "on_change": lambda: chosen.update({key: widget_value(key)})}
+
+
+def choose_view(key: str, value: Any) -> None:
+    """Choose what the widget with this key shows, as the visitor could; for callbacks."""
+    st.session_state[CHOSEN][key] = value
 
 
 def _write(name: str, word: str | None) -> None:
