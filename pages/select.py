@@ -3,50 +3,36 @@
 import streamlit as st
 
 from core.analysis.composition import RandomBand
-from core.errors import WinnowError
 from core.measurement.runs import Run
-from pages.ui.controls import budget
+from core.schema import Pool
 from pages.ui.data import live_selection
 from pages.ui.data.live_selection import LiveSelection
 from pages.ui.proof import line
 from pages.ui.select import saved, subset
-from pages.ui.shell import show, state
-
-pool = state.need_pool()
+from pages.ui.shell import state
+from pages.ui.workbench import bar, layout
+from pages.ui.workbench.layout import Places
 
 
 @st.fragment
-def what_if() -> None:
+def what_if(pool: Pool, places: Places) -> None:
     """Draw all that a control changes, computed from arrays sorted once; a few kB reach the browser."""
-    top, history_place = st.columns(2)
-    top.title("Select", anchor=False)
-    saved_place = budget.undo_buttons(history_place)
-    figures, panel = st.container(), st.container(border=True)
-    choice, amount = panel.columns([1, 3], vertical_alignment="bottom")
-    with choice:
-        budget.method(pool)
-    run, recipe = state.need_run(), state.recipe(pool)
-    try:
-        live = live_selection.evaluate(pool, run, recipe)
-    except WinnowError as error:
-        show.error(error)
-        budget.recovery_buttons(run)
+    with places.heading:
+        saved_place = st.container(width="content")
+    shown = bar.draw(pool, places.bar)
+    if shown is None:
         saved.panel(pool, None, saved_place)
         return
+    run, live = shown
     saved.panel(pool, live, saved_place)
-    with amount:
-        budget.budget(pool, run, live.selection)
-    with panel:
-        budget.limits(pool, run, live)
     band = live_selection.chance_band(pool, run, live.selection)
-    top.subheader(subset.headline(pool, live), anchor=False)
-    with figures:
-        line.draw(pool, recipe)
-        subset.metrics(pool, run, live, band)
-    _details(run, live, band)
+    st.subheader(subset.headline(pool, live), anchor=False)
+    line.draw(pool, state.recipe(pool))
+    subset.metrics(pool, run, live, band)
+    _details(pool, run, live, band)
 
 
-def _details(run: Run, live: LiveSelection, band: RandomBand) -> None:
+def _details(pool: Pool, run: Run, live: LiveSelection, band: RandomBand) -> None:
     """Draw the histogram, the composition and the rows of the selection, or why it is empty."""
     if not len(live.selection.rows):
         subset.explain_empty(live)
@@ -56,4 +42,7 @@ def _details(run: Run, live: LiveSelection, band: RandomBand) -> None:
     subset.rows_section(pool, run, live)
 
 
-what_if()
+opened = state.need_pool()
+page = layout.open_page("Select", opened, bar=True)
+with page.body:
+    what_if(opened, page)

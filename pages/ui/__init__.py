@@ -4,7 +4,7 @@ shell       the session, the sidebar, jobs, and the web server around the pages
 data        cached data, live selections, distributions
 charts      figures and HTML drawn from arrays
 controls    budget, parameters of the method, filters
-row         tables of rows, and everything about an open one
+row         tables of rows, and the reader of the open one
 targets     target sets: choice, facts, pairs
 pool        parts of the Pool page
 measure     parts of the Measure page
@@ -14,6 +14,7 @@ compare     parts of the Compare page
 select      parts of the Select page
 proof       parts of the Proof page
 export      parts of the Export page
+workbench   the frame of every page: bar, highlight, reader
 words       labels, units and meanings of columns; names for display
 glossary    definitions of terms, and `link("delta_entropy", "ΔH")`: markdown of a word that opens its entry
 theme       colours with a meaning

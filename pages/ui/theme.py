@@ -12,6 +12,7 @@ RANDOM = "#D19A1B"  # the random baseline
 WARNING = "#CC3D12"  # cutoff lines, faults, warnings
 BAND = "#2FAE66"  # the range that a filter keeps
 PINNED = "#A8336F"  # pinned rows
+HIGHLIGHT = "#9C24FC"  # highlighted rows
 
 EXTRA = ("#5B5BD6", "#4E9AA8")  # further series without a meaning of their own
 GRID = "rgba(128, 138, 150, 0.22)"  # axis and grid lines on either background

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 import pytest
+from pages.ui.row.place import Place
 
 from core.measurement.measure import measure as measure_pool
 from core.measurement.run_data import load_measured, trained_state
@@ -23,7 +24,6 @@ from core.workspace.jobs import list_jobs
 from core.workspace.parts import Parts
 from pages.ui.glossary import ANCHOR
 from pages.ui.row import tokens
-from pages.ui.row.place import Place
 from pages.ui.shell import state
 from tests.pages.conftest import entropy_shift_run
 from tests.pages.test_explore import click, page_text

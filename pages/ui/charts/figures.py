@@ -78,6 +78,14 @@ def layer_bars(layers: Mapping[str, IntArray], edges: Values, data: Any, hover: 
     ]  # fmt: skip
 
 
+def highlight_steps(counts: IntArray, edges: Values, data: Any) -> list[dict[str, Any]]:
+    """Return the highlighted rows of each bin as a filled line of steps over the bars."""
+    look = {"name": "highlighted", "line": {"shape": "hvh", "color": theme.HIGHLIGHT, "width": 2}}
+    look |= {"fill": "tozeroy", "fillcolor": theme.faint(theme.HIGHLIGHT, 0.3)}
+    hover = {"customdata": data, "hovertemplate": "%{y:,} highlighted<extra></extra>"}
+    return [scatter("lines", ((edges[:-1] + edges[1:]) / 2).tolist(), counts.tolist(), **look, **hover)]
+
+
 def hover_texts(texts: list[str]) -> dict[str, Any]:
     """Return what shows one text per bar or dot on hover, and nothing else."""
     return {"hovertext": texts, "hovertemplate": "%{hovertext}<extra></extra>"}

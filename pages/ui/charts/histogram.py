@@ -27,12 +27,14 @@ def histogram(
     marks: Mapping[float, float] | None = None,
     cut: float | None = None,
     log: bool = False,
+    highlight: IntArray | None = None,
     height: int = 320,
 ) -> Figure:
     """Plot rows per bin as stacked bars, one colour per layer (of LAYERS).
 
     `edges` (B + 1,), each layer (B,). `marks`: share -> value of the quantiles to mark. `cut`: the score of the last
-    selected row. The customdata of a bar is its bin number and the bin's range.
+    selected row. The customdata of a bar is its bin number and the bin's range. `highlight` (B,): the highlighted rows
+    of each bin, as a line over the bars.
     """
     to_x = axis_transform(log)
     places = to_x(edges)
@@ -47,7 +49,10 @@ def histogram(
             figures.line_label(f"cutoff {format_number(cut)}", across=across, x=x, y=1, yref="y domain", yanchor="top")
         )
     return figures.base_figure(
-        figures.layer_bars(layers, places, data, "%{customdata[1]}"),
+        [
+            *figures.layer_bars(layers, places, data, "%{customdata[1]}"),
+            *(figures.highlight_steps(highlight, places, data) if highlight is not None else ()),
+        ],
         height,
         xaxis=figures.fixed_axis(title, range=[low, high], showgrid=False, **_ticks(tick_values(edges, log), to_x)),
         yaxis=figures.fixed_axis("rows", nticks=5),

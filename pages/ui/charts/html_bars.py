@@ -13,7 +13,7 @@ import numpy as np
 from core.schema import IntArray
 from pages.ui.charts.scales import LAYERS, axis_transform, format_number, space_labels, tick_values
 from pages.ui.data.bins import Values
-from pages.ui.theme import GRID, RANDOM, REST, SELECTED, WARNING, faint
+from pages.ui.theme import GRID, HIGHLIGHT, RANDOM, REST, SELECTED, WARNING, faint
 
 FONT = "font-size:0.8rem;line-height:1.2;"
 NUMBERS = "font-variant-numeric:tabular-nums;"
@@ -76,6 +76,7 @@ def histogram(
     marks: Mapping[float, float],
     cut: float | None,
     log: bool = False,
+    highlight: IntArray | None = None,
     height: int = 150,
 ) -> str:
     """Draw rows per bin, stacked in the order of `layers` (names of LAYERS), with quantiles and the cut.
@@ -97,20 +98,23 @@ def histogram(
     return (
         f'<div role="img" aria-label="{escape(_describe(layers, title, cut))}" style="{FONT}">'
         f'<div style="position:relative;height:{height}px;margin-top:18px;border-bottom:1px solid {GRID}">'
-        f"{_areas(list(layers.items()))}{lines}</div>"
+        f"{_areas(list(layers.items()), highlight)}{lines}</div>"
         f'<div style="position:relative;height:18px;{QUIET}">{ticks}</div>'
         f'<div style="text-align:center;{QUIET}">{escape(title)}</div></div>'
     )
 
 
-def _areas(layers: Sequence[tuple[str, IntArray]]) -> str:
+def _areas(layers: Sequence[tuple[str, IntArray]], highlight: IntArray | None) -> str:
     """Draw one stepped shape per layer, the tallest behind, as clipped boxes that scale to any size."""
     sums = np.cumsum([counts for _, counts in layers], axis=0)
     top = max(int(sums.max()), 1)
+    shapes = [(LAYERS[name], total) for (name, _), total in reversed(list(zip(layers, sums, strict=True)))]
+    if highlight is not None:
+        shapes.append((faint(HIGHLIGHT, 0.6), highlight))
     return "".join(
-        f'<div style="position:absolute;inset:0;background:{LAYERS[name]};'
-        f'clip-path:polygon({",".join(step_outline(total / top))})"></div>'
-        for (name, _), total in reversed(list(zip(layers, sums, strict=True)))
+        f'<div style="position:absolute;inset:0;background:{colour};'
+        f'clip-path:polygon({",".join(step_outline(heights / top))})"></div>'
+        for colour, heights in shapes
     )
 
 

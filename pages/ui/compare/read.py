@@ -12,7 +12,7 @@ from core.pool.pools import read_rows
 from core.schema import IntArray, Pool
 from pages.ui.compare import contenders, sets
 from pages.ui.compare.entries import Comparison, Entry
-from pages.ui.row import reader
+from pages.ui.row import table
 from pages.ui.shell import show, state
 from pages.ui.words import escape_markdown, shorten
 
@@ -54,7 +54,7 @@ def _draw_set(pool: Pool, comparison: Comparison, code: int) -> None:
     rows = comparison.patterns.rows(code)
     rows = rows[np.argsort(leader.ranks[rows], kind="stable")]
     selection = comparison.selection(leader)
-    reader.reader(pool, leader.run, rows, key="compare", method=leader.method, selection=selection)
+    table.draw(pool, leader.run, rows, key="compare", method=leader.method, selection=selection)
 
 
 # Disagreements of two

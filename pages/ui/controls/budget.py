@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from core.errors import WinnowError
 from core.measurement.lookup import pick_run
@@ -31,7 +30,6 @@ UNITS = {"rows": "Rows", "percent": "%", "tokens": "Tokens"}
 FALLBACK_BUDGET = "10%"  # a budget that is valid for any pool
 THRESHOLD_STEPS = 200  # steps of the threshold slider
 MAX_LETTERS = 60  # in all choices together that still fit side by side
-MAX_WIDTH = 5.0  # width of choices, at most
 MAX_SLIDER_STEPS = 1000  # of a slider, at most; beyond it the number is typed
 
 
@@ -64,32 +62,19 @@ def _measured_methods(pool: Pool) -> set[str]:
     return {name for name, built in methods.items() if pick_run(runs, pool, built, now.reading, now.seed)}
 
 
-def limits(pool: Pool, run: Run, live: LiveSelection) -> None:
-    """Draw the method's live parameters, the threshold and the filters in one line."""
-    limited = live_selection.ranking_values(run, live.method, live.selection.order) is not None
-    *places, last = _live(run, live.method, [2.2] * limited + [1.3])
-    if limited:
-        with places[0]:
-            threshold(run, live)
-    with last:
-        filters.panel(pool, run)
-    filters.active_filters()
+def limits(run: Run, live: LiveSelection) -> None:
+    """Draw the method's live parameters and the threshold."""
+    live_parameters(run, live.method)
+    if live_selection.ranking_values(run, live.method, live.selection.order) is not None:
+        threshold(run, live)
 
 
 def live_parameters(run: Run, current: Method) -> None:
-    """Draw the method's live parameters in one line."""
-    _live(run, current, [0.01])
-
-
-def _live(run: Run, current: Method, more: list[float]) -> list[Any]:
-    """Draw a widget for each live parameter; return the columns after them, of the widths `more`."""
+    """Draw a widget for each parameter of the method that needs no new measurement."""
     declared: Any = type(current)
-    own_fields = [f for f in fields(declared) if f.metadata["stage"] == "order" and _has_effect(run, current, f)]
-    places = st.columns([*(_width(current, f) for f in own_fields), *more], vertical_alignment="bottom")
-    for f, place in zip(own_fields, places, strict=False):
-        with place:
+    for f in fields(declared):
+        if f.metadata["stage"] == "order" and _has_effect(run, current, f):
             _parameter(current, f)
-    return list(places[len(own_fields) :])
 
 
 def _choices(current: Any, f: Field[Any]) -> tuple[str, ...]:
@@ -97,14 +82,6 @@ def _choices(current: Any, f: Field[Any]) -> tuple[str, ...]:
     if f.metadata["names"] == "target":
         return tuple(target.name for target in parse_targets(current.targets))
     return list_choices(f)
-
-
-def _width(current: Method, f: Field[Any]) -> float:
-    """Return the width of a widget: choices by their letters; a number to type takes less than a slider."""
-    choices = _choices(current, f)
-    if choices:
-        return min(sum(0.125 * len(value_in_words(f, name)) + 0.3 for name in choices), MAX_WIDTH)
-    return 2.2 if not isinstance(f.default, str) and _slides(f) else 1.7
 
 
 def _slides(f: Field[Any]) -> bool:
@@ -256,13 +233,12 @@ def recovery_buttons(run: Run) -> None:
 # Undo
 
 
-def undo_buttons(place: DeltaGenerator) -> DeltaGenerator:
-    """Draw the undo and redo buttons, labelled with what they change; return a container next to them."""
-    with place.container(horizontal=True, horizontal_alignment="right"):
-        for name, words, step in (("undo", state.undo_words(), state.undo), ("redo", state.redo_words(), state.redo)):
-            label = f"{name.capitalize()}: {escape_markdown(words)}" if words else name.capitalize()
-            show.action(label, name, f"select.{name}", _step_and_rerun, step, disabled=not words)
-        return st.container(width="content")
+def undo_buttons() -> None:
+    """Draw the undo and redo buttons, labelled with what they change, each where there is something to change."""
+    for name, words, step in (("undo", state.undo_words(), state.undo), ("redo", state.redo_words(), state.redo)):
+        if words:
+            label = f"{name.capitalize()}: {escape_markdown(words)}"
+            show.action(label, name, f"select.{name}", _step_and_rerun, step, type="tertiary")
 
 
 def _step_and_rerun(step: Callable[[], None]) -> None:

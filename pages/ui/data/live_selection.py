@@ -38,6 +38,12 @@ class LiveSelection:
     selection: Selection
     subset: Composition
     cutoff: float | None  # score of the last row that the method selected, pins aside
+    highlight: BoolArray | None = None  # (N,) the highlighted rows; None: nothing is highlighted
+
+    @property
+    def highlighted(self) -> IntArray:
+        """Return the highlighted rows, ascending; empty if nothing is highlighted."""
+        return np.flatnonzero(self.highlight) if self.highlight is not None else np.empty(0, np.int64)
 
 
 def order(pool: Pool, run: Run, recipe: Recipe) -> Order:

@@ -1,5 +1,6 @@
 """Figures in which rows are picked, by a click or by dragging, and the rows picked in them."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from pages.ui.charts import figures
 from pages.ui.charts.figures import Figure
 from pages.ui.data import bins, planes
 from pages.ui.data.bins import Values
-from pages.ui.shell import show
+from pages.ui.shell import show, state
 
 Pick = tuple[IntArray, str]  # rows, and a description of them
 CLICK, RANGE, LASSO = "Click", "Range", "Lasso"
@@ -23,6 +24,29 @@ def clicked_points(figure: Figure, key: str, alt: str) -> list[Any]:
     """Draw a figure of bars or dots; return the clicked ones."""
     event = show.chart(figure, key=key, config=figures.CONFIG, on_select="rerun", selection_mode="points", alt=alt)
     return list(event["selection"]["points"])
+
+
+def pickable(figure: Figure, drag: str, caption: str, key: str, alt: str, *, take: Callable[[Any], None]) -> None:
+    """Draw a figure to click or to drag in (RANGE or LASSO), under a caption and the choice between the two.
+
+    It is a choice because Streamlit ignores clicks on a figure in which dragging selects. While clicks count, dragging
+    zooms where the axes allow it. `take` is called with Streamlit's selection (points, box, lasso) whenever the visitor
+    picks something; Plotly forgets the pick when the figure changes, which picks nothing.
+    """
+    labels = {name: f":material/{ICONS[name]}: {name}" for name in (CLICK, drag)}
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption(caption, width="stretch")
+        gesture = show.choose(
+            "Pick rows by", labels, f"{key}.gesture", label_visibility="collapsed", persist_state="session"
+        )
+    figure["layout"]["dragmode"] = DRAG_MODES.get(gesture, "zoom")
+
+    def picked() -> None:
+        selection = state.widget_value(key)["selection"]
+        if selection["points"] or selection["box"] or selection["lasso"]:
+            take(selection)
+
+    show.chart(figure, key=key, config=figures.CONFIG, on_select=picked, alt=alt)
 
 
 def clicked_or_dragged(figure: Figure, drag: str, caption: str, key: str, alt: str) -> Any:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import streamlit as st
@@ -18,8 +18,8 @@ from pages.ui.controls import dragging
 from pages.ui.data import bins, cached, live_selection
 from pages.ui.data.bins import Values
 from pages.ui.data.live_selection import LiveSelection
-from pages.ui.explore.picks import RANGE, Pick, clicked_or_dragged
-from pages.ui.row import reader
+from pages.ui.explore.picks import RANGE, Pick, pickable
+from pages.ui.row import table
 from pages.ui.select import subset
 from pages.ui.shell import show, state
 from pages.ui.words import (
@@ -164,15 +164,29 @@ def check_score(run: Run, method: Method, column: str) -> ScoreCheck:
     return assess_score(columns[column], columns["response_tokens"])
 
 
-def draw_histogram(run: Run, live: LiveSelection, column: str) -> Pick | None:
-    """Draw the histogram; return the rows of the bars clicked or dragged over with a description."""
+def draw_histogram(run: Run, live: LiveSelection, column: str) -> None:
+    """Draw the histogram; bars clicked or dragged over are highlighted."""
     figure = histogram.histogram(**subset.histogram_layers(run, live, column), height=HEIGHT)
     line = f" Red line: selection {glossary.link('cutoff', 'cutoff')}." if column == live.method.ranks_by else ""
     caption = f"Histogram of scores. Dotted lines: {glossary.link('quantile', 'quantiles')}.{line}"
-    alt = "Histogram of scores, with selected rows in colour; click a bar, or drag over several, to list their rows"
-    bars = dragging.marked_bars(clicked_or_dragged(figure, RANGE, caption, f"explore.histogram.{column}", alt))
-    dragging.draw_actions(run, live, column, bars)
-    return None if bars is None else dragging.rows_in_bars(run, live, column, *bars)
+    alt = "Histogram of scores, with selected rows in colour; click or drag over bars to highlight their rows"
+
+    def take(selection: Any) -> None:
+        state.pick(dragging.range_of_bars(run, live, column, selection))
+
+    pickable(figure, RANGE, caption, f"explore.histogram.{column}", alt, take=take)
+    dragging.draw_cut(run, live, column)
+
+
+def draw_highlighted(pool: Pool, run: Run, live: LiveSelection, column: str) -> None:
+    """Draw a table of the highlighted rows, lowest values of a column first."""
+    if live.highlight is None:
+        st.caption("Pick rows in a figure, or search, to highlight them in every view and list them here.")
+        return
+    values = live_selection.columns(run, live).get(column)
+    rows = live.highlighted if values is None else bins.sort_by_value(live.highlighted, values)
+    note = f"**{format_rows(len(rows))} highlighted**, lowest {escape_markdown(meaning(column).label)} first"
+    table.draw(pool, run, rows, key="explore", method=live.method, selection=live.selection, note=note)
 
 
 def draw_rows(pool: Pool, run: Run, live: LiveSelection, pick: Pick | None, *, key: str) -> None:
@@ -180,7 +194,7 @@ def draw_rows(pool: Pool, run: Run, live: LiveSelection, pick: Pick | None, *, k
     if pick is not None:
         rows, description = pick
         note = f"**{format_rows(len(rows))}** · {escape_markdown(description)}"
-        reader.reader(pool, run, rows, key=f"explore.{key}", method=live.method, selection=live.selection, note=note)
+        table.draw(pool, run, rows, key=f"explore.{key}", method=live.method, selection=live.selection, note=note)
 
 
 # Correlations

@@ -14,7 +14,7 @@ from pages.ui.data import bins, live_selection
 from pages.ui.data.grouping import find_grouping
 from pages.ui.data.live_selection import LiveSelection
 from pages.ui.map import lasso_compare
-from pages.ui.row import reader
+from pages.ui.row import table
 from pages.ui.shell import show, state
 from pages.ui.words import display_column, escape_markdown, format_rows, meaning, preferred_end
 
@@ -70,7 +70,7 @@ def _draw_reader(pool: Pool, run: Run, live: LiveSelection, rows: IntArray) -> N
     if values is not None:
         rows = bins.sort_by_value(rows, -values if preferred_end(live.method) == "high" else values)
     note = f"Sorted by {escape_markdown(meaning(column).label)}, best first."
-    reader.reader(pool, run, rows, key="explore.map", method=live.method, selection=live.selection, note=note)
+    table.draw(pool, run, rows, key="explore.map", method=live.method, selection=live.selection, note=note)
 
 
 def row_ids(pool: Pool, rows: IntArray) -> list[str]:

@@ -81,6 +81,15 @@ def load_layout(source: EmbeddingSource, layout: str) -> MapLayout | None:
     return _load_layout(str(folder), "pca", source)
 
 
+def find_layout(pool: Pool, run: Run, key: str) -> MapLayout:
+    """Load the map with this key. Raise WorkspaceError if it is not stored for the pool."""
+    folder, _, layout = key.rpartition(" ")
+    for source in find_sources(pool, run).values():
+        if str(maps.map_folder(cached.workspace(), source, job.SEED)) == folder:
+            return _load_layout(folder, layout, source)
+    raise WorkspaceError("The map it was drawn on is not stored for this pool.")
+
+
 @st.cache_resource(show_spinner=False, max_entries=2 * cached.MAX_POOLS)
 def _load_layout(folder: str, layout: str, _source: EmbeddingSource) -> MapLayout:
     xy = maps.load_map(cached.workspace(), _source, layout, job.SEED)

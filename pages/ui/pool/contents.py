@@ -23,7 +23,7 @@ from pages.ui import glossary
 from pages.ui.charts import pool as pooldrawn
 from pages.ui.data import cached
 from pages.ui.pool import opening
-from pages.ui.row import duplicates, inspector
+from pages.ui.row import duplicates
 from pages.ui.shell import show, state
 from pages.ui.words import escape_markdown, the_model
 
@@ -235,16 +235,9 @@ def table(pool: Pool) -> None:
     view = f"{prefix}.{content_key({'text': text, 'task': task, 'sort': sort})}"  # another view starts on page 1
     start = PAGE * (number.number_input("Page", 1, pages, key=f"{view}.page", disabled=pages == 1) - 1)
     opened = pools.read_rows(pool, rows[start : start + PAGE].tolist())
-    left, right = st.columns([11, 9])
-    with left:
-        row = opened[_pick_row(opened, f"{view}.{start}")]
-    with right, st.container(height=HEIGHT, border=True):
-        show.row(row, marks=duplicates.duplicate_marks(pool, row.index))
+    _draw_rows(pool, rows, start, opened, f"{view}.{start}")
     limit = f"; a search finds at most {MAX_MATCHES:,}" if text.strip() and len(rows) == MAX_MATCHES else ""
     st.caption(f"Rows {start + 1:,}–{start + len(opened):,} of {len(rows):,}{limit}. Click a row to open it.")
-    run = state.run(pool)
-    if run is not None:
-        inspector.inspect(pool, run, row, key=prefix)
 
 
 def matching_rows(pool: Pool, text: str, task: Any, sort: str) -> IntArray:
@@ -256,8 +249,13 @@ def matching_rows(pool: Pool, text: str, task: Any, sort: str) -> IntArray:
     return order[np.isin(order, cached.search_rows(pool, text.strip(), MAX_MATCHES))] if text.strip() else order
 
 
-def _pick_row(rows: Sequence[Row], key: str) -> int:
-    """Draw one page of rows as a table. Return the position of the clicked row, else of the first."""
+def _draw_rows(pool: Pool, listed: IntArray, start: int, rows: Sequence[Row], key: str) -> None:
+    """Draw one page of rows as a table; a click opens a row in the reader."""
+
+    def take() -> None:
+        if cells := state.widget_value(key)["selection"]["cells"]:
+            state.open_row(pool, listed, start + cells[0][0])
+
     text, number = st.column_config.TextColumn, st.column_config.NumberColumn
     table = [
         {
@@ -270,11 +268,12 @@ def _pick_row(rows: Sequence[Row], key: str) -> int:
         }
         for row in rows
     ]
-    clicked = show.pick_row(
+    show.pick_row(
         table,
         alt="Rows of the pool",
         height=HEIGHT,
         key=key,
+        on_select=take,
         row_height=34,
         column_order=[name for name in table[0] if name not in ("file", "task") or any(one[name] for one in table)],
         column_config={
@@ -286,4 +285,3 @@ def _pick_row(rows: Sequence[Row], key: str) -> int:
             "characters": number(format="localized", width=80),
         },
     )
-    return clicked or 0

@@ -1,9 +1,9 @@
-"""Rows to look through, and the details of the open one.
+"""Tables of rows, and the reader of the open one.
 
-reader             a table of rows, one of them open, with its pin
-place              the reader's place, kept while lists change
+table              a table of rows; a click on a row opens it
+reader             the open row, docked at the right
 pins               buttons that include or exclude a row always
-inspector          the parts below an open row, one of them drawn
+inspector          the parts of an open row, one of them drawn
 scores             percentile of each score, and rank under every measured method
 tokens             one row token by token, read by a job
 neighbours         the nearest selected row, and the duplicates of a row

@@ -1,6 +1,5 @@
 """Neighbours of one row: the nearest selected row, with its text, and the duplicates of the row."""
 
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,8 +25,8 @@ MAX_LISTED = 50  # duplicates in the table
 MAX_ROWS = 16  # rows whose similarities are cached: 4 MB each at a million rows
 
 
-def draw(pool: Pool, row: Row, selection: Selection, *, key: str, picked: bool) -> None:
-    """Draw duplicates, which need no model, and the nearest row: at once if the row was `picked`, else on request."""
+def draw(pool: Pool, row: Row, selection: Selection, *, key: str) -> None:
+    """Draw duplicates, which need no model, and the nearest selected row."""
     for kind, duplicates in find_duplicates(pool, row.index).items():
         _draw_duplicates(pool, row, duplicates, kind, selection)
     run = find_signal(cached.workspace(), pool, "base", state.settings().reading)
@@ -38,9 +37,6 @@ def draw(pool: Pool, row: Row, selection: Selection, *, key: str, picked: bool) 
     columns = {n: label for n, label in EMBEDDINGS.items() if n != "response_embedding" or row.response is not None}
     with choice:
         by = show.choose("Similarity of", columns, f"{key}.by.{len(columns)}")
-    find = partial(heading.button, "Find the most similar selected row", icon=":material/search:", key=f"{key}.nearest")
-    if not picked and not find():
-        return
     similarity = row_similarities(pool, run, by, row.index)
     with heading:
         other = _describe_nearest(pool, row, similarity, selection, EMBEDDINGS[by].lower())

@@ -1,7 +1,5 @@
 """Buttons that include or exclude a row always, with a reason, and that undo it."""
 
-from collections.abc import Callable
-
 import streamlit as st
 
 from core.schema import Row
@@ -17,16 +15,14 @@ BUTTONS = {  # side -> label, icon, key on the keyboard, tooltip
 REASON = "Reason (optional, saved in the manifest)"
 
 
-def pin_controls(row: Row, key: str, *, before: Callable[[], None] | None = None) -> None:
-    """Draw the buttons for the pin of a row, and its reason.
-
-    `before`: called before a change, so that a reader keeps its place; the buttons then have keys.
-    """
+def pin_controls(row: Row, key: str) -> None:
+    """Draw the buttons for the pin of a row, and its reason. I and X press them."""
     pin = next((pin for pin in state.settings().pins if pin.id == row.id), None)
     reason = f"{key}.reason.{row.index}"
     with st.container(horizontal=True):
         for side in BUTTONS:
-            _pin_button(row, side, pin, key, reason, before)
+            _pin_button(row, side, pin, key, reason)
+        _undo_button(key)
     if pin is None:
         st.text_input(REASON, key=reason, placeholder=REASON, label_visibility="collapsed", on_change="ignore")
     else:
@@ -35,30 +31,32 @@ def pin_controls(row: Row, key: str, *, before: Callable[[], None] | None = None
             st.text(pin.reason or "No reason given", width="stretch")
 
 
-def undo_button(key: str, before: Callable[[], None]) -> None:
-    """Draw the button that undoes the last change, whatever it was; U presses it. `before`: as of `pin_controls`."""
+def _undo_button(key: str) -> None:
+    """Draw the button that undoes the last change, whatever it was; U presses it."""
     words = state.undo_words()
     label = f"Undo: {escape_markdown(words)}" if words else "Undo"
-    show.action(label, "undo", f"{key}.undo.pin", _call, before, state.undo, shortcut="U", disabled=not words)
+    show.action(label, "undo", f"{key}.undo", _undo, shortcut="U", disabled=not words)
 
 
-def _pin_button(row: Row, side: str, pin: Pin | None, key: str, reason: str, before: Callable[[], None] | None) -> None:
+def _undo() -> None:
+    state.undo()
+    st.rerun()  # the whole app: the step may have changed anything
+
+
+def _pin_button(row: Row, side: str, pin: Pin | None, key: str, reason: str) -> None:
     label, icon, shortcut, help = BUTTONS[side]
-    options = {"shortcut": shortcut} if before is not None else {}
     if pin is not None and pin.side == side:
-        show.action("Remove pin", "keep_off", f"{key}.unpin", _call, before, state.remove_pin, row.id, **options)
+        show.action("Remove pin", "keep_off", f"{key}.unpin", _remove_pin, row.id, shortcut=shortcut)
         return
     keep = pin.reason if pin is not None else None
-    show.action(
-        label, icon, f"{key}.pin.{side}", _call, before, _add_pin, row.id, side, keep, reason, help=help, **options
-    )
+    show.action(label, icon, f"{key}.pin.{side}", _add_pin, row.id, side, keep, reason, help=help, shortcut=shortcut)
 
 
-def _call(before: Callable[[], None] | None, change: Callable[..., None], *args: object) -> None:
-    if before is not None:
-        before()
-    change(*args)
+def _remove_pin(row_id: str) -> None:
+    state.remove_pin(row_id)
+    st.rerun()
 
 
 def _add_pin(row_id: str, side: str, reason: str | None, reason_key: str) -> None:
     state.add_pin(row_id, side, state.widget_value(reason_key).strip() if reason is None else reason)
+    st.rerun()  # the whole app: the page shows the selection with this pin

@@ -18,7 +18,7 @@ from pages.ui.data import bins, cached, distribution, live_selection
 from pages.ui.data.bins import Values
 from pages.ui.data.grouping import find_grouping
 from pages.ui.data.live_selection import LiveSelection
-from pages.ui.row import reader
+from pages.ui.row import table
 from pages.ui.shell import show, state
 from pages.ui.words import best_of_each_group, display_column, escape_markdown, format_rows, meaning, task_label
 
@@ -156,6 +156,7 @@ def histogram_layers(run: Run, live: LiveSelection, column: str) -> dict[str, An
         "marks": distribution.quantiles(run, live, column),
         "cut": live.cutoff if column == live.method.ranks_by else None,
         "log": binned.log,
+        "highlight": None if live.highlight is None else binned.counts(live.highlight),
     }
 
 
@@ -263,7 +264,7 @@ def rows_section(pool: Pool, run: Run, live: LiveSelection) -> None:
         persist_state="session",
     )
     if picked in sets:
-        reader.reader(pool, run, sets[picked], key="select", method=live.method, selection=live.selection)
+        table.draw(pool, run, sets[picked], key="select", method=live.method, selection=live.selection)
 
 
 def explain_empty(live: LiveSelection) -> None:

@@ -4,6 +4,8 @@ state          everything that pages need of the session, collected from the mod
 current        the open pool, and the run, method, budget and recipe of its settings
 visitors       who the visitor is, and the folder of their own files
 settings       the settings of a pool, and their file in the workspace
+contender      an entry of a comparison
+terms          terms of the highlight: the rows that a visitor has picked in a view
 changes        changes of the settings, pins, undo and redo
 differences    the difference between two settings in words, for undo
 saved          saving, loading, renaming and deleting selections under a name
@@ -13,6 +15,7 @@ address        the open view in the address bar
 view_choices   what pages show, in the tab and in the address
 copy_link      the button that copies the address
 links          what an address names, and the settings that it names by hash
+open_row       the row that is open in the reader, and the list of rows that it steps through
 visit          the first values of a session, and the view that a link names
 widgets        values of widgets, and a notice to show once
 show           text, messages, buttons, choices, files and formatted numbers on screen

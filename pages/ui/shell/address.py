@@ -1,4 +1,4 @@
-"""Address bar: pool, method, budget, the hash of all other settings, and the name of an unchanged saved selection.
+"""Address bar: pool, method, budget, the hash of all other settings, an unchanged saved selection, the open row.
 
 A link or a reload opens the same view. What a page shows is added by its widgets (view_choices).
 """
@@ -6,6 +6,7 @@ A link or a reload opens the same view. What a page shows is added by its widget
 import streamlit as st
 
 from pages.ui.shell.links import address_of, store_settings_of_link
+from pages.ui.shell.open_row import write_row
 from pages.ui.shell.saved_files import saved_name
 from pages.ui.shell.settings import POOL, VIEW, settings
 
@@ -35,3 +36,4 @@ def write_address() -> None:
     for name, value in wanted.items():
         if st.query_params.get(name) != value:
             st.query_params[name] = value
+    write_row()

@@ -10,20 +10,23 @@ from core.selection.selection import Pin
 from pages.ui.shell.address import write_address
 from pages.ui.shell.differences import describe_change
 from pages.ui.shell.settings import FILE_STAMP, SETTINGS, VIEW, Settings, refresh_settings, settings, store_settings
+from pages.ui.shell.terms import Term
 
 PAST, FUTURE = "winnow.past", "winnow.future"
+NARROW = "winnow.narrow"  # key of the switch that lets a pick narrow the highlight
 MAX_UNDO = 100  # steps remembered
 
 
 def change(**changed: Any) -> None:
-    """Change settings: one step of undo, written to the workspace and to the address bar."""
+    """Change settings, written to the workspace and to the address bar: one step of undo, except for the highlight."""
     refresh_settings()  # another tab may have changed others of them
     before = settings()
     after = replace(before, **changed)
     if after == before:
         return
-    st.session_state[PAST] = (*st.session_state[PAST], before)[-MAX_UNDO:]
-    st.session_state[FUTURE] = ()
+    if replace(after, highlight=before.highlight) != before:
+        st.session_state[PAST] = (*st.session_state[PAST], before)[-MAX_UNDO:]
+        st.session_state[FUTURE] = ()
     _store(after)
 
 
@@ -93,6 +96,31 @@ def _store(now: Settings) -> None:
     write_address()
 
 
+# Highlight
+
+
+def pick(term: Term) -> None:
+    """Highlight the rows of a term, or narrow the highlight by it if the visitor has switched that on."""
+    now = settings().highlight
+    change(highlight=(*(one for one in now if one != term), term) if st.session_state.get(NARROW) else (term,))
+
+
+def negate_term(term: Term) -> None:
+    """Replace a term of the highlight by its opposite."""
+    opposite = replace(term, exclude=not term.exclude)
+    change(highlight=tuple(opposite if one == term else one for one in settings().highlight))
+
+
+def remove_term(term: Term) -> None:
+    """Remove a term from the highlight."""
+    change(highlight=tuple(one for one in settings().highlight if one != term))
+
+
+def clear_highlight() -> None:
+    """Highlight no rows."""
+    change(highlight=())
+
+
 # Undo
 
 
@@ -102,7 +130,7 @@ def undo() -> None:
     if past:
         st.session_state[FUTURE] = (settings(), *st.session_state[FUTURE])
         st.session_state[PAST] = past[:-1]
-        _store(past[-1])
+        _store(replace(past[-1], highlight=settings().highlight))
 
 
 def redo() -> None:
@@ -111,7 +139,7 @@ def redo() -> None:
     if future:
         st.session_state[PAST] = (*st.session_state[PAST], settings())
         st.session_state[FUTURE] = future[1:]
-        _store(future[0])
+        _store(replace(future[0], highlight=settings().highlight))
 
 
 def undo_words() -> str:

@@ -16,6 +16,7 @@ from core.selection.recipe import Recipe, parse_recipe
 from pages.ui.data import cached
 from pages.ui.shell import recent, running, show
 from pages.ui.shell.changes import change, leave_view
+from pages.ui.shell.open_row import forget_row
 from pages.ui.shell.settings import POOL, Settings, refresh_settings, settings
 from pages.ui.shell.widgets import is_page
 
@@ -32,6 +33,7 @@ def view_pool(fingerprint: str) -> None:
     """Open an imported pool in this tab only, with the settings it was left with. Raises WinnowError."""
     recent.load(fingerprint)
     st.session_state[POOL] = fingerprint
+    forget_row()
     leave_view()
 
 

@@ -22,9 +22,9 @@ from pages.ui.shell import visitors
 from pages.ui.shell.settings import FORMAT, Settings, settings_from_json
 from pages.ui.words import shorten
 
-NAMES = ("pool", "method", "budget", "settings", "saved")  # what an address may name
-BY_HASH = ("params", "reading", "seed", "threshold", "filters", "pins", "contenders")  # fields of the settings
-LATER = ("contenders",)  # of these, what the hash leaves out while it is empty, so that older links keep theirs
+NAMES = ("pool", "method", "budget", "settings", "saved", "row")  # what an address may name
+BY_HASH = ("params", "reading", "seed", "threshold", "filters", "pins", "contenders", "highlight")  # of the settings
+LATER = ("contenders", "highlight")  # what the hash leaves out while it is empty, so that older links keep theirs
 POOL_DIGITS = 12  # digits of the pool's fingerprint in an address
 _KEY = re.compile("[0-9a-f]{16}")
 

@@ -15,7 +15,7 @@ from pages.ui.shell.settings import FORMAT, POOL, Settings, settings, settings_f
 from pages.ui.shell.widgets import leave_notice
 
 MAX_NAME_LENGTH = 80  # characters of a saved selection's name
-NOT_SAVED = ("contenders", "workers")  # settings that are no part of a selection
+NOT_SAVED = ("contenders", "workers", "highlight")  # settings that are no part of a selection
 
 
 def saved_selections(pool: Pool) -> Mapping[str, Settings]:

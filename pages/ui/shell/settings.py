@@ -19,6 +19,8 @@ from core.selection.selection import Pin
 from core.workers.places import LOCAL
 from core.workspace.files import read_json, write_json
 from pages.ui.shell import recent, visitors
+from pages.ui.shell.contender import Contender as Contender
+from pages.ui.shell.terms import Term, term_from_json
 from pages.ui.shell.widgets import leave_notice
 
 POOL = "winnow.pool"  # fingerprint of the open pool, or None
@@ -27,16 +29,6 @@ FILE_STAMP = "winnow.seen"  # mtime of current.json when it was last read or wri
 VIEW = "winnow.view"  # whether the settings came with a link and are not stored
 
 FORMAT = 1  # of current.json
-
-
-@dataclass(frozen=True)
-class Contender:
-    """One entry of a comparison: a method with its current parameters or with its own, or a saved selection."""
-
-    method: str = ""
-    params: Mapping[str, Any] | None = None  # None: the method's current parameters
-    label: str = ""  # "": the method's label
-    saved: str = ""  # name of a saved selection; the other fields are then unused
 
 
 @dataclass(frozen=True)
@@ -54,6 +46,7 @@ class Settings:
     also: tuple[str, ...] = ()  # other methods to measure in the same pass
     workers: str = LOCAL  # who measures, as core.workers.places says it; no part of a selection
     contenders: tuple[Contender, ...] = ()  # what the Compare page compares; empty: the default contenders
+    highlight: tuple[Term, ...] = ()  # the highlighted rows match all of these; no part of a selection
 
 
 def settings() -> Settings:
@@ -115,6 +108,7 @@ def settings_from_json(data: dict[str, Any]) -> Settings:
             "pins": tuple(Pin(**part) for part in data["pins"]),
             "also": tuple(name for name in data.get("also", ()) if name in METHODS),
             "contenders": tuple(Contender(**part) for part in data.get("contenders", ())),
+            "highlight": tuple(term_from_json(part) for part in data.get("highlight", ())),
         }
     )
 

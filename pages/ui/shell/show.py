@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from core.errors import WinnowError
 from core.progress import format_duration as format_duration
 from core.schema import Row
 from core.selection.budget import Budget
 from pages.ui.shell import server
+from pages.ui.shell.open_row import OPEN
 from pages.ui.words import escape_markdown
 
 HERE = Path(__file__).parent
@@ -121,6 +123,13 @@ def heading(role: str, content: str, icon: str | None = None) -> None:
 
 
 # Rows, buttons and choices
+
+
+def columns(spec: int | Sequence[float], **options: Any) -> list[DeltaGenerator]:
+    """Return columns beside each other; below each other while the reader takes half of the page."""
+    if st.session_state.get(OPEN) is None:
+        return st.columns(spec, **options)
+    return [st.container() for _ in range(spec if isinstance(spec, int) else len(spec))]
 
 
 def pick_row(table: Any, **options: Any) -> int | None:

@@ -11,10 +11,14 @@ from pages.ui.shell.changes import (
     add_pin,
     add_pins,
     change,
+    clear_highlight,
+    negate_term,
+    pick,
     previous_settings,
     redo,
     redo_words,
     remove_pin,
+    remove_term,
     set_param,
     set_params,
     undo,
@@ -33,6 +37,7 @@ from pages.ui.shell.current import (
     recipe,
     run,
 )
+from pages.ui.shell.open_row import close_row, find_open, open_row
 from pages.ui.shell.saved import delete_saved, load_saved, rename_saved, save_as
 from pages.ui.shell.saved_files import saved_name, saved_selections
 from pages.ui.shell.settings import POOL, SETTINGS, Contender, Settings, settings

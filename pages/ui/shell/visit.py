@@ -9,6 +9,7 @@ from pages.ui.data import cached
 from pages.ui.shell import links, recent, show, view_choices, visitors
 from pages.ui.shell.changes import FUTURE, PAST, is_view, keep_view, leave_view, open_view
 from pages.ui.shell.current import view_pool
+from pages.ui.shell.open_row import view_row
 from pages.ui.shell.saved import load_saved
 from pages.ui.shell.saved_files import load_all
 from pages.ui.shell.settings import FILE_STAMP, POOL, SETTINGS, VIEW, Settings, settings
@@ -56,6 +57,8 @@ def _open_link(link: Mapping[str, str]) -> None:
             open_view(**vars(links.read_link(fingerprint, link, settings())))
         view_choices.open_choices(link)
         _report_contenders()
+        if "row" in link:
+            view_row(recent.load(fingerprint), link["row"])
     except WinnowError as error:
         leave_notice(f"{error} Your own settings are shown.")
 

@@ -26,7 +26,6 @@ def draw(verdict: Any, pool: Pool, run: Run, live: LiveSelection) -> None:
     _draw_figures(pool, run, live, scored, random)
 
 
-@st.fragment
 def _draw_figures(pool: Pool, run: Run, live: LiveSelection, scored: answers.ScoredAnswers, random: Any) -> None:
     """Draw the plane and the bins; with a pick in each, show the rows in both."""
     left, right = st.columns([6, 5], gap="medium")

@@ -26,7 +26,6 @@ def draw(verdict: Any, pool: Pool, run: Run, live: LiveSelection) -> None:
     _draw_figures(pool, run, live, coverage_run, curves, point, random)
 
 
-@st.fragment
 def _draw_figures(
     pool: Pool,
     run: Run,

@@ -29,7 +29,6 @@ def draw(verdict: Any, pool: Pool, run: Run, live: LiveSelection) -> None:
     _draw_figures(pool, run, live, source, map_layout)
 
 
-@st.fragment
 def _draw_figures(
     pool: Pool, run: Run, live: LiveSelection, source: EmbeddingSource, map_layout: view.MapLayout
 ) -> None:

@@ -20,7 +20,6 @@ def draw(verdict: Any, pool: Pool, run: Run, live: LiveSelection) -> None:
     _draw_figures(pool, run, live)
 
 
-@st.fragment
 def _draw_figures(pool: Pool, run: Run, live: LiveSelection) -> None:
     """Draw both figures; with a pick in each, show the rows in both."""
     left, right = st.columns([6, 4])

@@ -42,7 +42,6 @@ def draw(verdict: Any, pool: Pool, run: Run, live: LiveSelection) -> None:
     influence_agreement.draw_pairs(scored)
 
 
-@st.fragment
 def _draw_figures(pool: Pool, run: Run, live: LiveSelection, scored: influence.ScoredInfluence) -> None:
     """Draw histograms and lengths; with a pick in each, show the rows in both."""
     left, right = st.columns(2, gap="medium")

@@ -2,18 +2,16 @@
 
 from typing import Any
 
-import streamlit as st
-
 from core.measurement.runs import Run
 from core.schema import Pool
 from pages.ui.data.live_selection import LiveSelection
 from pages.ui.explore import scores
-from pages.ui.shell import hints
+from pages.ui.shell import hints, show
 
 
 def draw(verdict: Any, pool: Pool, run: Run, live: LiveSelection) -> None:
     """Draw the distribution of one column and its correlations."""
-    chooser, text = st.columns([1, 3], vertical_alignment="bottom")
+    chooser, text = show.columns([1, 3], vertical_alignment="bottom")
     with chooser:
         column = scores.choose_column(run, live.method)
     verdict.subheader(scores.verdict(run, live, column), anchor=False)
@@ -23,13 +21,12 @@ def draw(verdict: Any, pool: Pool, run: Run, live: LiveSelection) -> None:
     _draw_figures(pool, run, live, column)
 
 
-@st.fragment
 def _draw_figures(pool: Pool, run: Run, live: LiveSelection, column: str) -> None:
-    left, right = st.columns([7, 3])
+    left, right = show.columns([7, 3])
     with left:
-        clicked = scores.draw_histogram(run, live, column)
+        scores.draw_histogram(run, live, column)
     with right:
         if column != "response_tokens":  # length itself
             scores.draw_warnings(scores.check_score(run, live.method, column).warnings)
         scores.draw_correlations(run, live.method, column)
-    scores.draw_rows(pool, run, live, clicked, key="bar")
+    scores.draw_highlighted(pool, run, live, column)

@@ -22,7 +22,6 @@ def draw(verdict: Any, pool: Pool, run: Run, live: LiveSelection) -> None:
     _draw_figures(pool, run, live, confidences)
 
 
-@st.fragment
 def _draw_figures(pool: Pool, run: Run, live: LiveSelection, confidences: tasks.ConfidenceByTask | None) -> None:
     groups = find_grouping(pool, run)
     bands, clicked = tasks.stack_tasks(groups, confidences), None

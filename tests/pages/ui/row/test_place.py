@@ -1,7 +1,6 @@
 """The reader's place: it stays at its row while the list changes, and gives way to the first row of another list."""
 
 import numpy as np
-
 from pages.ui.row.place import Place, checksum, find_place
 
 LIST = np.array([7, 3, 9, 5])

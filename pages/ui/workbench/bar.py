@@ -1,0 +1,50 @@
+"""The bar: method, budget, settings, filters, undo and highlight, the same on every page that shows a selection."""
+
+from dataclasses import replace
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from core.errors import WinnowError
+from core.measurement.runs import Run
+from core.schema import Pool
+from pages.ui.controls import budget, filters
+from pages.ui.data import live_selection
+from pages.ui.data.live_selection import LiveSelection
+from pages.ui.shell import show, state
+from pages.ui.workbench import chips, highlight
+
+
+def draw(pool: Pool, place: DeltaGenerator) -> tuple[Run, LiveSelection] | None:
+    """Draw the bar; return the run and the selection of its settings.
+
+    Return None if the settings cannot be applied: the reason and ways out are then drawn instead of the page. Without
+    a run the page stops.
+    """
+    with place:
+        method, amount, more = st.columns([2, 5, 2.4], vertical_alignment="bottom")
+        with method:
+            budget.method(pool)
+        second_line = st.container(horizontal=True, vertical_alignment="center", gap="small")
+    run = state.need_run()
+    try:
+        live = live_selection.evaluate(pool, run, state.recipe(pool))
+    except WinnowError as error:
+        show.error(error)
+        budget.recovery_buttons(run)
+        return None
+    mask, failures = highlight.evaluate(pool, run, live, state.settings().highlight)
+    live = replace(live, highlight=mask)
+    with amount:
+        budget.budget(pool, run, live.selection)
+    with more.container(horizontal=True, horizontal_alignment="right"):
+        with st.popover("Settings", icon=":material/tune:"):
+            budget.limits(run, live)
+        filters.panel(pool, run)
+    with second_line:
+        budget.undo_buttons()
+        filters.active_filters()
+        chips.search_box()
+        chips.draw(pool, live)
+    show.warning(*failures)
+    return run, live

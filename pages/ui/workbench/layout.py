@@ -1,0 +1,49 @@
+"""The places of a page. The stylesheet keeps the bar and the reader in view while the page scrolls."""
+
+from dataclasses import dataclass
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from core.schema import Pool
+from pages.ui.row import reader
+from pages.ui.shell import state
+from pages.ui.shell.open_row import HAS_TABLE
+
+HEADER = "3.75rem"  # height of Streamlit's own header, which stays in view
+_STYLE = """<style>
+div:has(> .st-key-bar) {{ position: sticky; top: {header}; z-index: 99; }}
+.st-key-bar {{ background: {background}; padding: 0.5rem 0; border-bottom: 1px solid rgba(128, 138, 150, 0.3); }}
+div:has(> .st-key-dock) {{ position: sticky; top: calc({header} + {bar}); }}
+.st-key-dock {{ max-height: calc(100vh - {header} - {bar} - 1rem); overflow-y: auto; flex-wrap: nowrap; }}
+@media (max-width: 640px) {{
+  div:has(> .st-key-bar), div:has(> .st-key-dock) {{ position: static; }}
+  div:has(> div > div > div > .st-key-dock), div:has(> div > div > .st-key-dock) {{ order: -1; }}
+}}
+</style>"""
+BAR_HEIGHT = "8.5rem"  # of the bar with two lines
+
+
+@dataclass(frozen=True)
+class Places:
+    """Containers of one page; a fragment may draw in all of them."""
+
+    heading: DeltaGenerator  # beside the title
+    bar: DeltaGenerator
+    body: DeltaGenerator
+
+
+def open_page(title: str, pool: Pool | None = None, *, bar: bool = False) -> Places:
+    """Draw the title, and the reader if a row of the pool is open. `bar`: the page has one."""
+    st.session_state[HAS_TABLE] = False  # until one is drawn
+    background = "#14181D" if st.context.theme.type == "dark" else "#FFFFFF"
+    st.html(_STYLE.format(header=HEADER, background=background, bar=BAR_HEIGHT if bar else "0.5rem"))
+    heading = st.container(horizontal=True, vertical_alignment="center")
+    heading.title(title, anchor=False, width="stretch")
+    bar_place = st.container(key="bar" if bar else None)
+    if pool is None or state.find_open() is None:
+        return Places(heading, bar_place, st.container())
+    body, side = st.columns(2, gap="medium")
+    with side, st.container(key="dock"), st.container(border=True):
+        reader.draw(pool)
+    return Places(heading, bar_place, body)
