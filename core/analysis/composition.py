@@ -5,6 +5,7 @@ Tasks are codes (N,) into a list of names, -1 = no task, so that a move of a sli
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,8 @@ from core.schema import BoolArray, FloatArray, IntArray
 
 LENGTH_EDGES = (0, 1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)  # tokens; the last bin has no upper end
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+RANDOM_SELECTIONS = 39  # random selections that a selection is compared with: 38 of 40 are 95%
+MAX_RANDOM_ROWS = 4_000_000  # of all random selections: at most 32 MB in memory; fewer for pools above 100,000 rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,9 +78,21 @@ def _quantiles(counts: IntArray, n: int) -> FloatArray:
     return np.asarray(np.searchsorted(np.cumsum(counts), positions), np.float32)
 
 
-def draw_random_orders(rows: IntArray, draws: int) -> tuple[IntArray, ...]:
-    """Return random orders of `rows` (M,), which depend on nothing but the rows: a prefix is a random selection."""
+def draw_random_orders(rows: IntArray, n: int) -> tuple[IntArray, ...]:
+    """Return random orders of `rows` (M,), which depend on nothing but the rows: a prefix is a random selection.
+
+    There are RANDOM_SELECTIONS of them, fewer for a pool of many rows `n`. Of 39, the least and the greatest contain
+    another one with a probability of 95%.
+    """
+    draws = max(2, min(RANDOM_SELECTIONS, MAX_RANDOM_ROWS // max(n, 1)))
     return tuple(np.random.default_rng(draw).permutation(np.sort(rows)) for draw in range(draws))
+
+
+def mark_faults(ids: Sequence[str], key: Mapping[str, Mapping[str, Any]]) -> dict[str, BoolArray]:
+    """Return (N,) a mask of the rows with these ids for each kind of known bad row; `key`: id -> its fault."""
+    kinds = [key[i]["fault"] if i in key else None for i in ids] if key else []
+    faults = sorted({kind for kind in kinds if kind is not None})
+    return {fault: np.array([kind == fault for kind in kinds], np.bool_) for fault in faults}
 
 
 @dataclass(frozen=True, eq=False)

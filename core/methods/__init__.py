@@ -46,6 +46,12 @@ METHODS: dict[str, type[Method]] = {
 }
 NEEDS_SETUP = ("imported", "combined")  # cannot run with default parameters: need a field name, or member methods
 
+DISPLAY_COLUMNS = {  # methods that rank inside groups -> the score that decides inside a group
+    "entropy_shift": "delta_entropy",
+    "answer_divergence": "divergence",
+    "preference_influence": "influence",
+}
+
 
 def standalone_methods() -> list[str]:
     """Return the names of methods that run with default parameters: what `--also all` and the demo mean by "all"."""
@@ -56,6 +62,11 @@ def expand_names(names: Iterable[str]) -> list[str]:
     """Return these method names, each once; `standalone_methods()` if "all" is one of them."""
     unique = list(dict.fromkeys(names))
     return standalone_methods() if "all" in unique else unique
+
+
+def display_column(method: Method) -> str:
+    """Return the column that a method is shown by: the one it ranks by, or the score that decides inside its groups."""
+    return DISPLAY_COLUMNS.get(method.name, method.ranks_by)
 
 
 def build_method(name: str, params: Mapping[str, Any]) -> Method:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from core.columns import Column
 from core.measurement import find_column
+from core.methods import display_column as display_column
 from core.methods.params import name_param
 from core.schema import Method
 
@@ -15,12 +16,6 @@ Prefer = Literal["high", "low", "middle"]
 CELL_LENGTH = 160  # characters of a text in a table cell
 PER_TARGET = ("influence", "less")  # one column for each target: <word>.<target>
 MODEL_NAMES = {"embedded": "built-in model", "smollm2": "SmolLM2-135M-Instruct (4 bits)"}
-# methods that rank inside groups -> the score that decides inside a group
-DISPLAY_COLUMNS = {
-    "entropy_shift": "delta_entropy",
-    "answer_divergence": "divergence",
-    "preference_influence": "influence",
-}
 GROUP_NOUNS = {"entropy_shift": "group", "preference_influence": "sub-task"}  # noun of their groups; default: bin
 ENDS: dict[str, Prefer] = {"top": "high", "highest": "high", "middle": "middle", "bottom": "low", "lowest": "low"}
 
@@ -56,11 +51,6 @@ def _selected_first(about: Column, prefer: Prefer, where: str = "") -> str:
         return f"The middle of {label} is selected first{where}: a control that prefers neither end"
     first, clause = ("Highest", about.high) if prefer == "high" else ("Lowest", about.low)
     return f"{first} {label} is selected first{where}" + (f": rows where {clause}" if clause else "")
-
-
-def display_column(method: Method) -> str:
-    """Return the column that a method is shown by: the one it ranks by, or the score that decides inside its groups."""
-    return DISPLAY_COLUMNS.get(method.name, method.ranks_by)
 
 
 def best_of_each_group(method: Method) -> str:

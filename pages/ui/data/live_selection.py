@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from core.analysis.composition import Composition, PoolColumns, RandomBand, draw_random_orders
+from core.analysis.composition import Composition, PoolColumns, RandomBand, draw_random_orders, mark_faults
 from core.measurement.runs import Run
 from core.schema import BoolArray, IntArray, Method, Order, Pool
 from core.selection.recipe import Recipe, eligible_rows, select_from_order
@@ -26,8 +26,6 @@ from pages.ui.data.grouping import find_grouping
 from pages.ui.words import is_identifier
 
 MAX_ORDERS = 24  # a slider of γ needs many
-RANDOM_SELECTIONS = 39  # random selections that a selection is compared with: 38 of 40 are 95%
-MAX_RANDOM_ROWS = 4_000_000  # of all random selections: at most 32 MB in memory; fewer for pools above 100,000 rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,7 +172,7 @@ def random_orders(run: Run, order: Order) -> tuple[IntArray, ...]:
 
 @cached.keep(2)
 def _draw_random_orders(key: str, n: int, _rows: IntArray) -> tuple[IntArray, ...]:
-    return draw_random_orders(_rows, max(2, min(RANDOM_SELECTIONS, MAX_RANDOM_ROWS // max(n, 1))))
+    return draw_random_orders(_rows, n)
 
 
 # Known bad rows
@@ -184,9 +182,7 @@ def _draw_random_orders(key: str, n: int, _rows: IntArray) -> tuple[IntArray, ..
 def fault_masks(pool: Pool) -> Mapping[str, BoolArray]:
     """Return a mask of rows, (N,), for each kind of known bad row; empty for pools without an answer key."""
     key = cached.answer_key(pool) or {}
-    kinds = [key[i]["fault"] if i in key else None for i in pool.rows["id"].to_pylist()] if key else []
-    faults = sorted({kind for kind in kinds if kind is not None})
-    return {kind: np.array([k == kind for k in kinds], np.bool_) for kind in faults}
+    return mark_faults(pool.rows["id"].to_pylist() if key else [], key)
 
 
 def rows_with_ids(pool: Pool, ids: Collection[str]) -> IntArray:

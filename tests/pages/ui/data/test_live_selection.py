@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from core.analysis.composition import RANDOM_SELECTIONS
 from core.measurement.run_data import load_measured
 from core.pool.pools import load_pool
 from core.selection.recipe import make_selection, parse_recipe
@@ -66,7 +67,7 @@ def test_pinned_rows_alone_have_no_cutoff(pool, run, recipe):
 def test_random_selections_have_the_same_size_and_eligible_rows(pool, run, recipe):
     filtered = live_selection.evaluate(pool, run, recipe(budget="20", filters=MOVES["one task"]["filters"]))
     band = live_selection.chance_band(pool, run, filtered.selection)
-    assert band.rows.tolist() == [20] * live_selection.RANDOM_SELECTIONS
+    assert band.rows.tolist() == [20] * RANDOM_SELECTIONS
     names, _ = cached.tasks(pool)
     assert (band.tasks[:, names.index("sums")] == 20).all()
     assert len({tuple(draw) for draw in band.lengths.tolist()}) > 1  # seeds differ
