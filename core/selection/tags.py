@@ -1,8 +1,8 @@
 """Tags: free labels on rows, given by hand. Each is a column of 0 and 1 to filter by: tag.NAME."""
 
 import unicodedata
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from core.columns import TAG_PREFIX
 from core.errors import RecipeError
-from core.schema import BoolArray, IntArray, Pool
+from core.schema import BoolArray, Pool
 from core.selection.text_search import is_unicode
 
 MAX_NAME_LENGTH = 64  # characters of a tag's name
 
+Ids = TypeVar("Ids", bound=Sequence[str])
 Tags = Mapping[str, Sequence[str]]  # name -> ids of rows
 
 
@@ -29,9 +30,9 @@ def check_tag_name(name: str) -> str:
     return name
 
 
-def check_tags(tags: Mapping[str, Any]) -> dict[str, Any]:
+def check_tags(tags: Mapping[str, Ids]) -> dict[str, Ids]:
     """Return tags by their checked names; RecipeError for a name that is not valid, or that two of them have."""
-    checked: dict[str, Any] = {}
+    checked: dict[str, Ids] = {}
     for given, ids in tags.items():
         name = check_tag_name(given)
         if name in checked:
@@ -40,7 +41,7 @@ def check_tags(tags: Mapping[str, Any]) -> dict[str, Any]:
     return checked
 
 
-def tags_of_filters(tags: Tags, filters: Iterable[Any]) -> dict[str, Sequence[str]]:
+def tags_of_filters(tags: Mapping[str, Ids], filters: Iterable[Any]) -> dict[str, Ids]:
     """Return the tags that filters, or parts of a recipe with a `column`, name: what decides a selection."""
     columns = {part.column for part in filters}
     return {name: ids for name, ids in tags.items() if TAG_PREFIX + name in columns}
@@ -61,17 +62,9 @@ def tag_lists(pool: Pool, tags: Tags) -> NDArray[Any]:
     return lists
 
 
-def rows_with_ids(pool: Pool, ids: Collection[str]) -> IntArray:
-    """Return the rows with these ids, ascending; ids that the pool does not have are left out."""
-    wanted = pa.array(list(ids), pa.string())
-    return np.flatnonzero(pc.is_in(pool.rows["id"], value_set=wanted).to_numpy())
-
-
 def _has_tag(pool: Pool, name: str, ids: Sequence[str]) -> BoolArray:
-    mask = np.zeros(len(pool), np.bool_)
-    rows = rows_with_ids(pool, ids)
-    mask[rows] = True
-    unknown = set(ids) - set(pool.rows["id"].take(pa.array(rows)).to_pylist()) if len(rows) < len(ids) else ()
+    mask: BoolArray = pc.is_in(pool.rows["id"], value_set=pa.array(list(ids), pa.string())).to_numpy()
+    unknown = set(ids) - set(pool.rows["id"].filter(pa.array(mask)).to_pylist()) if mask.sum() < len(ids) else ()
     if unknown:
         first = next(one for one in ids if one in unknown)
         count = "1 id" if len(unknown) == 1 else f"{len(unknown):,} ids"

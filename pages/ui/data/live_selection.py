@@ -16,10 +16,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from core.analysis.composition import Composition, PoolColumns, RandomBand, draw_random_orders, mark_faults
+from core.columns import TAG_PREFIX
 from core.measurement.runs import Run
 from core.schema import BoolArray, IntArray, Method, Order, Pool
 from core.selection.recipe import Recipe, eligible_rows, select_from_order
 from core.selection.selection import Selection
+from core.selection.tags import tags_of_filters
 from pages.ui.data import cached
 from pages.ui.data.bins import Values
 from pages.ui.data.grouping import find_grouping
@@ -66,13 +68,15 @@ def eligible_mask(pool: Pool, run: Run, recipe: Recipe) -> BoolArray:
 @cached.keep(MAX_ORDERS, "Filtering")
 def _eligible_mask(run: Run, key: str, _pool: Pool, _recipe: Recipe) -> BoolArray:
     filters = [part.filter() for part in _recipe.filters]
-    mask = eligible_rows(_recipe.method.build(), _pool, cached.measurements(run), filters)
+    mask = eligible_rows(_recipe.method.build(), _pool, cached.measurements(run), filters, _recipe.tags)
     mask.flags.writeable = False
     return mask
 
 
 def _filters(recipe: Recipe) -> list[dict[str, Any]]:
-    return [part.model_dump() for part in recipe.filters]
+    """Return what decides which rows pass the filters: each filter, with the rows of the tag that it is by."""
+    tags = tags_of_filters(recipe.tags, recipe.filters)
+    return [part.model_dump() | {"tagged": tags.get(part.column.removeprefix(TAG_PREFIX))} for part in recipe.filters]
 
 
 def select(pool: Pool, run: Run, recipe: Recipe) -> Selection:

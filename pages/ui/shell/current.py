@@ -17,7 +17,7 @@ from pages.ui.data import cached
 from pages.ui.shell import recent, running, show
 from pages.ui.shell.changes import change, leave_view
 from pages.ui.shell.open_row import forget_row
-from pages.ui.shell.settings import POOL, Settings, refresh_settings, settings
+from pages.ui.shell.settings import POOL, Settings, refresh_settings, settings, used_tags
 from pages.ui.shell.widgets import is_page
 
 # The open pool
@@ -147,6 +147,7 @@ def recipe(pool: Pool, now: Settings | None = None) -> Recipe:
             "threshold": now.threshold,
             "filters": [asdict(part) for part in now.filters],
             "pins": [asdict(part) for part in now.pins],
+            "tags": used_tags(now),
         },
         "the settings of this page",
     )

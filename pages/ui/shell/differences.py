@@ -1,6 +1,6 @@
 """The difference between two settings in words: what a step of undo reverts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import Field, fields
 from typing import Any
 
@@ -12,7 +12,7 @@ from core.selection.filters import Filter
 from core.selection.selection import Pin
 from pages.ui.shell import show
 from pages.ui.shell.settings import Settings
-from pages.ui.words import model_name, param_words, shorten
+from pages.ui.words import format_rows, model_name, param_words, shorten
 
 MAX_LENGTH = 60  # characters of a description
 MAX_VALUE_LENGTH = 16  # characters of a text parameter that is shown
@@ -29,6 +29,7 @@ def describe_change(before: Settings, after: Settings) -> str:
     changes = [
         *_describe_method(before, after),
         *_describe_budget(before, after),
+        *_describe_tags(before.tags, after.tags),
         *_describe_filters(before.filters, after.filters),
         *_describe_pins(before.pins, after.pins),
         *_describe_params(before, after),
@@ -68,6 +69,19 @@ def _describe_pins(before: Sequence[Pin], after: Sequence[Pin]) -> list[str]:
     words = [f"always {'include' if pin.side == 'in' else 'exclude'} {pin.id}" for pin in added]
     words += [f"no longer always {'include' if pin.side == 'in' else 'exclude'} {pin.id}" for pin in removed]
     return words if len(words) < 2 else [f"always include or exclude {len(words):,} rows"]
+
+
+def _describe_tags(before: Mapping[str, Sequence[str]], after: Mapping[str, Sequence[str]]) -> list[str]:
+    gone, new = [name for name in before if name not in after], [name for name in after if name not in before]
+    if len(gone) == len(new) == 1 and before[gone[0]] == after[new[0]]:
+        return [f"tag '{gone[0]}' → '{new[0]}'"]
+    words = [f"tag '{name}' deleted" for name in gone]
+    for name, ids in after.items():
+        old = before.get(name, ())
+        added, removed = len(set(ids).difference(old)), len(set(old).difference(ids))
+        words += [f"tag '{name}' on {format_rows(added)}"] * (added > 0 or name in new)
+        words += [f"tag '{name}' removed from {format_rows(removed)}"] * (removed > 0)
+    return words
 
 
 def _describe_params(before: Settings, after: Settings) -> list[str]:

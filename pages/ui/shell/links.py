@@ -19,12 +19,16 @@ from core.workspace.files import read_json, write_json
 from core.workspace.folder import content_key
 from pages.ui.data import cached
 from pages.ui.shell import visitors
-from pages.ui.shell.settings import FORMAT, Settings, settings_from_json
+from pages.ui.shell.settings import FORMAT, Settings, settings_from_json, shown_tags
 from pages.ui.words import shorten
 
 NAMES = ("pool", "method", "budget", "settings", "saved", "row")  # what an address may name
-BY_HASH = ("params", "reading", "seed", "threshold", "filters", "pins", "contenders", "highlight")  # of the settings
-LATER = ("contenders", "highlight")  # what the hash leaves out while it is empty, so that older links keep theirs
+BY_HASH = ("params", "reading", "seed", "threshold", "filters", "pins", "contenders", "highlight", "tags")
+LATER = (
+    "contenders",
+    "highlight",
+    "tags",
+)  # what the hash leaves out while it is empty, so that older links keep theirs
 POOL_DIGITS = 12  # digits of the pool's fingerprint in an address
 _KEY = re.compile("[0-9a-f]{16}")
 
@@ -52,6 +56,7 @@ def read_link(fingerprint: str, link: Mapping[str, str], own: Settings) -> Setti
     now = own
     if "settings" in link:
         now = replace(now, **_load(fingerprint, link["settings"]))
+        now = replace(now, tags={**own.tags, **now.tags})
     if "method" in link:
         if link["method"] not in METHODS:
             raise RecipeError(f"The link names an unknown method, '{shorten(link['method'], 40)}'.")
@@ -63,7 +68,7 @@ def read_link(fingerprint: str, link: Mapping[str, str], own: Settings) -> Setti
 
 
 def _content(now: Settings) -> dict[str, Any]:
-    fields = asdict(now)
+    fields = asdict(replace(now, tags=shown_tags(now)))
     return {name: fields[name] for name in BY_HASH if fields[name] or name not in LATER}
 
 

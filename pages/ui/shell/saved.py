@@ -28,7 +28,8 @@ def load_saved(name: str, apply: Callable[..., None] = change) -> bool:
     if wanted is None:
         leave_notice(f"This pool has no saved selection named '{name}'.")
         return False
-    apply(**{f.name: getattr(wanted, f.name) for f in fields(Settings) if f.name not in NOT_SAVED})
+    saved = {f.name: getattr(wanted, f.name) for f in fields(Settings) if f.name not in NOT_SAVED}
+    apply(**saved | {"tags": {**settings().tags, **wanted.tags}})
     return True
 
 

@@ -11,7 +11,7 @@ from core.errors import RecipeError, WinnowError
 from core.schema import Pool
 from core.workspace.files import read_json, write_json
 from core.workspace.folder import content_key
-from pages.ui.shell.settings import FORMAT, POOL, Settings, settings, settings_folder, settings_from_json
+from pages.ui.shell.settings import FORMAT, POOL, Settings, settings, settings_folder, settings_from_json, used_tags
 from pages.ui.shell.widgets import leave_notice
 
 MAX_NAME_LENGTH = 80  # characters of a saved selection's name
@@ -62,5 +62,5 @@ def _serialize(selection: Settings) -> bytes:
 
 
 def _selection(now: Settings) -> Settings:
-    """Return settings with the initial value of what is no part of a selection."""
-    return replace(now, **{name: getattr(Settings(), name) for name in NOT_SAVED})
+    """Return settings with the initial value of what is no part of a selection, and the tags that filters name."""
+    return replace(now, **{name: getattr(Settings(), name) for name in NOT_SAVED}, tags=used_tags(now))

@@ -16,11 +16,12 @@ from core.methods import METHODS
 from core.schema import Reading
 from core.selection.filters import Filter
 from core.selection.selection import Pin
+from core.selection.tags import check_tags, tags_of_filters
 from core.workers.places import LOCAL
 from core.workspace.files import read_json, write_json
 from pages.ui.shell import recent, visitors
 from pages.ui.shell.contender import Contender as Contender
-from pages.ui.shell.terms import Term, term_from_json
+from pages.ui.shell.terms import Match, Term, term_from_json
 from pages.ui.shell.widgets import leave_notice
 
 POOL = "winnow.pool"  # fingerprint of the open pool, or None
@@ -43,10 +44,23 @@ class Settings:
     threshold: float | None = None
     filters: tuple[Filter, ...] = ()
     pins: tuple[Pin, ...] = ()
+    tags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # name -> sorted ids of rows
     also: tuple[str, ...] = ()  # other methods to measure in the same pass
     workers: str = LOCAL  # who measures, as core.workers.places says it; no part of a selection
     contenders: tuple[Contender, ...] = ()  # what the Compare page compares; empty: the default contenders
     highlight: tuple[Term, ...] = ()  # the highlighted rows match all of these; no part of a selection
+
+
+def used_tags(now: Settings) -> dict[str, tuple[str, ...]]:
+    """Return the tags that decide a selection: those that a filter names."""
+    return tags_of_filters(now.tags, now.filters)
+
+
+def shown_tags(now: Settings) -> dict[str, tuple[str, ...]]:
+    """Return the tags that decide what a page shows: those that a filter or the highlight names."""
+    return tags_of_filters(
+        now.tags, [*now.filters, *(term.filter for term in now.highlight if isinstance(term, Match))]
+    )
 
 
 def settings() -> Settings:
@@ -106,6 +120,7 @@ def settings_from_json(data: dict[str, Any]) -> Settings:
             "reading": Reading(**data["reading"]),
             "filters": tuple(Filter(**_tuples(part)) for part in data["filters"]),
             "pins": tuple(Pin(**part) for part in data["pins"]),
+            "tags": {name: tuple(ids) for name, ids in check_tags(data.get("tags", {})).items()},
             "also": tuple(name for name in data.get("also", ()) if name in METHODS),
             "contenders": tuple(Contender(**part) for part in data.get("contenders", ())),
             "highlight": tuple(term_from_json(part) for part in data.get("highlight", ())),

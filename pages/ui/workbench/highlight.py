@@ -68,7 +68,7 @@ def _column(pool: Pool, run: Run, live: LiveSelection, name: str) -> Any:
     if name in columns:
         return columns[name]
     try:
-        return filter_columns({name}, live.method, pool, cached.measurements(run), {})[name]
+        return filter_columns({name}, live.method, pool, cached.measurements(run), state.settings().tags)[name]
     except RecipeError:
         for method, other in measured_methods(pool):
             others = cached.columns(other, method)

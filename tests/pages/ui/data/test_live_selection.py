@@ -9,6 +9,7 @@ from core.pool.pools import load_pool
 from core.selection.recipe import make_selection, parse_recipe
 from pages.ui.data import cached, live_selection
 
+TAGGED = [{"column": "tag.keep", "values": ["1"]}]
 MOVES = {
     "as it is": {},
     "rows": {"budget": "17"},
@@ -23,6 +24,7 @@ MOVES = {
     "threshold": {"budget": "100%", "threshold": -0.1},
     "one task": {"filters": [{"column": "task", "values": ["sums"]}], "budget": "50%"},
     "each once": {"filters": [{"column": "duplicate_of", "low": 0, "exclude": True}]},
+    "tagged": {"filters": TAGGED, "tags": {"keep": ["row-3", "row-5", "row-8"]}, "budget": "2"},
     "pins": {"pins": [{"id": "row-7", "side": "in"}, {"id": "row-9", "side": "out"}]},
 }
 
@@ -49,6 +51,17 @@ def test_budget_threshold_and_pins_reuse_the_order(pool, run, recipe):
         assert live_selection.order(pool, run, recipe(**MOVES[move])) is first
     for move in ("wider band", "one task", "random"):
         assert live_selection.order(pool, run, recipe(**MOVES[move])) is not first
+
+
+def test_other_rows_of_a_tag_are_another_order(pool, run, recipe):
+    tagged = [
+        live_selection.order(pool, run, recipe(filters=TAGGED, tags={"keep": ids})) for ids in (["row-3"], ["row-5"])
+    ]
+    assert [pool.rows["id"].take(order.rows).to_pylist() for order in tagged] == [["row-3"], ["row-5"]]
+    keys = [live_selection.order_key(run, recipe(filters=TAGGED, tags={"keep": [id_], "b": []})) for id_ in "ab"]
+    assert keys[0] != keys[1]
+    first = live_selection.order(pool, run, recipe())
+    assert live_selection.order(pool, run, recipe(tags={"keep": ["row-3"]})) is first  # no filter is by it
 
 
 def test_the_cutoff_is_the_score_of_the_last_row_that_the_method_selected(pool, run, recipe):
