@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import Field, replace
 from typing import Any, Literal
 
-from core.columns import Column
+from core.columns import TAG_PREFIX, Column
 from core.measurement import find_column
 from core.methods import display_column as display_column
 from core.methods.params import name_param
@@ -26,6 +26,8 @@ def meaning(name: str) -> Column:
     if target and word in PER_TARGET:
         column = meaning(word)
         return replace(column, label=f"{column.label}: {target}")
+    if name.startswith(TAG_PREFIX):
+        return Column(f"Tag: {name.removeprefix(TAG_PREFIX)}")
     return find_column(name) or Column(name.replace("_", " "))
 
 

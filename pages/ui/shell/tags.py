@@ -36,7 +36,7 @@ def remove_tag(ids: Collection[str], name: str) -> None:
 
 
 def rename_tag(name: str, new_name: str) -> None:
-    """Rename a tag, in filters and highlight too. Raises RecipeError if the new name is bad or in use, or there is no such tag."""
+    """Rename a tag, in filters and highlight too. RecipeError for a bad name, one in use, or no such tag."""
     refresh_settings()
     now, new_name = settings(), check_tag_name(new_name)
     if name not in now.tags:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from core.selection.filters import Filter
+from core.selection.filters import Filter, tag_filter
 from pages.ui.shell.contender import Contender
 from pages.ui.words import meaning
 
@@ -102,6 +102,8 @@ def _describe(term: Term) -> str:
 
 
 def _describe_filter(condition: Filter) -> str:
+    if condition == tag_filter(condition.column, exclude=condition.exclude):
+        return str(condition)
     label = meaning(condition.column).label
     words = []
     if condition.low is not None and condition.high is not None:

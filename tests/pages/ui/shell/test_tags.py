@@ -10,6 +10,7 @@ from core.selection.filters import Filter, tag_filter
 from core.workspace.files import read_json
 from pages.ui.shell import changes, links, saved, settings, state, tags, visitors
 from pages.ui.shell.settings import Settings
+from pages.ui.shell.terms import Match, Search, describe
 
 LONG = Filter("response_tokens", low=3)
 KEEP = tag_filter("tag.keep")
@@ -70,7 +71,9 @@ def test_another_tab_s_tags_are_not_lost(monkeypatch):
 def test_a_renamed_tag_keeps_its_rows_and_filters():
     state.add_tag(["row-1"], "keep")
     state.change(filters=(LONG, KEEP))
+    state.change(highlight=(Search("sum"), Match(KEEP)))
     state.rename_tag("keep", "good")
+    assert state.settings().highlight == (Search("sum"), Match(tag_filter("tag.good")))
     assert state.settings().tags == {"good": ("row-1",)}
     assert state.settings().filters == (LONG, tag_filter("tag.good"))
     assert state.undo_words() == "tag 'keep' → 'good' and 1 more"
@@ -83,7 +86,9 @@ def test_a_renamed_tag_keeps_its_rows_and_filters():
 def test_a_deleted_tag_takes_its_filters_along():
     state.add_tag(["row-1"], "keep")
     state.change(filters=(LONG, KEEP))
+    state.change(highlight=(Search("sum"), Match(KEEP)))
     state.delete_tag("keep")
+    assert state.settings().highlight == (Search("sum"),)
     assert (state.settings().tags, state.settings().filters) == ({}, (LONG,))
     state.undo()
     assert state.settings().filters == (LONG, KEEP)
@@ -114,6 +119,13 @@ def test_a_link_carries_only_tags_that_a_filter_names(pool):
     assert opened.filters == (KEEP,)
     assert opened.tags == {"keep": ("row-1",), "mine": ("row-9",)}
     assert links.address_of(pool.fingerprint, opened) == address
+
+
+def test_a_link_carries_a_tag_that_is_highlighted(pool):
+    shown = Settings(tags={"keep": ("row-1",)}, highlight=(Match(KEEP),))
+    links.store_settings_of_link(pool.fingerprint, shown)
+    assert links.read_link(pool.fingerprint, links.address_of(pool.fingerprint, shown), Settings()) == shown
+    assert describe(Match(KEEP)) == "tagged 'keep'"
 
 
 def test_a_saved_selection_keeps_the_rows_of_its_tags():
