@@ -56,7 +56,7 @@ def _verdict(comparison: entries.Comparison, reference: entries.Entry) -> None:
 def _budget(comparison: entries.Comparison, reference: entries.Entry) -> None:
     """Draw the budget that all pages share."""
     base = entries.base_entry(comparison.entries)
-    budget.budget(pool, base.run, comparison.selection(reference))
+    budget.budget(pool, base.run, comparison.selection(reference), order_key=reference.key)
 
 
 def _draw(comparison: entries.Comparison, reference: entries.Entry) -> None:

@@ -172,7 +172,7 @@ def test_it_names_the_orders_that_leave_rows_out(page):
 
 def test_moving_the_budget_moves_the_answer_and_the_figures(page):
     before = verdict(page), subsets(page)
-    page.slider(key="select.slider.percent").set_value(50.0).run()
+    page.number_input(key="select.exact.percent").set_value(50.0).run()
     assert not page.exception
     assert verdict(page).startswith("At 50%")
     assert subsets(page)["Rows"].tolist()[:3] == ["120", "120", "120"]
@@ -212,7 +212,7 @@ def test_a_stored_variant_is_compared_with_the_method_as_it_changes(page):
     page.slider(key="select.entropy_shift.gamma").set_value(0.3).run()
     page.switch_page("pages/compare.py").run()
     page.pills(key="compare.who").set_value([SHIFT, stored]).run()
-    page.slider(key="select.slider.percent").set_value(100.0).run()
+    page.number_input(key="select.exact.percent").set_value(100.0).run()
     assert subsets(page)["Rows"].tolist()[:2] == ["96", "192"]  # 240 less 2 · 72, less 2 · 24
 
 
@@ -220,7 +220,7 @@ def test_filters_apply_to_all_and_pins_to_none(run, app):
     at = app("select")
     at.pills(key="select.task").set_value(["sums"]).run()
     at.switch_page("pages/compare.py").run()
-    at.slider(key="select.slider.percent").set_value(100.0).run()
+    at.number_input(key="select.exact.percent").set_value(100.0).run()
     assert not at.exception
     assert subsets(at)["Rows"].tolist()[:3] == ["65", "81", "81"]  # less int(81 * 0.1) at each end
     assert "1 active filter" in words(at)
@@ -313,7 +313,7 @@ def test_a_saved_selection_keeps_its_own_filters(run, app):
     at.pills(key="select.task").set_value([]).run()
     at.switch_page("pages/compare.py").run()
     at.pills(key="compare.who").set_value([SHIFT, "saved: words only"]).run()
-    at.slider(key="select.slider.percent").set_value(100.0).run()
+    at.number_input(key="select.exact.percent").set_value(100.0).run()
     assert not at.exception
     assert subsets(at)["Rows"].tolist()[:2] == ["192", "64"]  # 80 words, less 8 at each end
     assert "Saved selections keep their own filters" in words(at)
@@ -383,11 +383,11 @@ def test_members_name_only_what_a_browser_may_name(member, monkeypatch, tmp_path
 
 
 def test_nothing_and_everything_can_be_compared(page):
-    page.slider(key="select.slider.percent").set_value(0.0).run()
+    page.number_input(key="select.exact.percent").set_value(0.0).run()
     assert not page.exception
     assert verdict(page) == "At 0%, Entropy shift selects no rows."
     assert "Raise the budget" in words(page) and "The overlap of" not in words(page)
-    page.slider(key="select.slider.percent").set_value(100.0).run()
+    page.number_input(key="select.exact.percent").set_value(100.0).run()
     assert not page.exception
     assert "The overlap of **Entropy shift** is within the chance range with Random and Longest response." in words(
         page

@@ -294,11 +294,11 @@ def test_the_current_order_is_drawn_with_greedy_search_if_they_differ(coverage):
 
 def test_the_slider_moves_the_mark_but_no_curve(coverage):
     before = traces(coverage)["Activation coverage"]
-    coverage.slider(key="select.slider.percent").set_value(50.0).run()
+    coverage.number_input(key="select.exact.percent").set_value(50.0).run()
     assert not coverage.exception
     assert verdict(coverage).startswith("50% of the rows cover ")
     assert traces(coverage)["Activation coverage"] == before
-    coverage.slider(key="select.slider.percent").set_value(0.0).run()
+    coverage.number_input(key="select.exact.percent").set_value(0.0).run()
     assert verdict(coverage) == "No row is selected."
 
 

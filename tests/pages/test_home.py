@@ -55,7 +55,7 @@ def test_an_export_counts_for_the_selection_it_was_made_of(run, app):
     at.switch_page("pages/pool.py").run()
     assert steps(at)["Export"] == f"{CHECK}exported"
     at.switch_page("pages/select.py").run()
-    at.slider(key="select.slider.percent").set_value(30.0).run()
+    at.number_input(key="select.exact.percent").set_value(30.0).run()
     at.switch_page("pages/pool.py").run()
     assert steps(at)["Select"] == "72 rows"
     assert steps(at)["Export"] == "not exported"

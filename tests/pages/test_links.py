@@ -31,7 +31,7 @@ def select(at: AppTest) -> AppTest:
 
 
 def move(at: AppTest, percent: float) -> AppTest:
-    at.slider(key="select.slider.percent").set_value(percent).run()
+    at.number_input(key="select.exact.percent").set_value(percent).run()
     assert not at.exception
     return at
 

@@ -47,7 +47,7 @@ def save(at, name):
 
 
 def budget(at, percent):
-    at.slider(key="select.slider.percent").set_value(percent).run()
+    at.number_input(key="select.exact.percent").set_value(percent).run()
     assert not at.exception
     return at
 

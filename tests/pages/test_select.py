@@ -62,7 +62,7 @@ def test_without_a_measurement_it_leads_to_the_measure_page(pool, app):
 
 def test_moving_the_budget_moves_rows_tokens_and_drawings(page):
     tokens, pictures = metric(page, "Response tokens").value, html_text(page)
-    page.slider(key="select.slider.percent").set_value(20.0).run()
+    page.number_input(key="select.exact.percent").set_value(20.0).run()
     assert verdict(page) == "48 of 240 rows are selected (20.0%)."
     assert metric(page, "Response tokens").value != tokens
     assert html_text(page) != pictures
@@ -72,16 +72,17 @@ def test_moving_the_budget_moves_rows_tokens_and_drawings(page):
 def test_the_exact_field_accepts_what_the_slider_cannot(page):
     page.number_input(key="select.exact.percent").set_value(12.92).run()
     assert verdict(page).startswith("31 of 240")  # int(240 * 0.1292)
-    assert page.slider(key="select.slider.percent").value == 12.92
 
 
 def test_another_unit_keeps_the_selection(page):
     page.get_by_key("select.unit").set_value("rows").run()
     assert verdict(page).startswith("24 of 240")
-    assert page.slider(key="select.slider.rows").value == 24
+    assert page.number_input(key="select.exact.rows").value == 24
     page.get_by_key("select.unit").set_value("tokens").run()
     assert verdict(page).startswith("24 of 240")
-    assert page.slider(key="select.slider.tokens").value == int(metric(page, "Response tokens").value.replace(",", ""))
+    assert page.number_input(key="select.exact.tokens").value == int(
+        metric(page, "Response tokens").value.replace(",", "")
+    )
 
 
 def test_the_nll_filter_excludes_rows_at_both_ends(page):
@@ -97,7 +98,7 @@ def test_highest_and_lowest_select_opposite_ends(page):
 
 
 def test_a_score_limit_ends_the_selection_before_the_budget(page):
-    page.slider(key="select.slider.percent").set_value(100.0).run()
+    page.number_input(key="select.exact.percent").set_value(100.0).run()
     assert verdict(page).startswith("192 of 240")
     page.slider(key="select.threshold.delta_entropy.low").set_value(-0.2).run()
     assert 0 < int(verdict(page).split()[0]) < 192
@@ -108,7 +109,7 @@ def test_a_score_limit_ends_the_selection_before_the_budget(page):
 def test_a_task_filter_decides_who_is_eligible(page):
     page.pills(key="select.task").set_value(["sums"]).run()
     assert in_force(page) == ["task is sums"]
-    page.slider(key="select.slider.percent").set_value(100.0).run()
+    page.number_input(key="select.exact.percent").set_value(100.0).run()
     assert verdict(page).startswith("65 of 240")  # 81 rows, less int(81 * 0.1) at each end
     page.get_by_key("select.task.side").set_value("not").run()
     assert verdict(page).startswith("129 of 240")  # 159, less 15 at each end
@@ -172,7 +173,7 @@ def test_the_methods_own_score_can_be_filtered_by(page):
     add(page, "delta_entropy", "range", high=0.0)
     n_inside = int(metric(page, "ΔH at the cutoff").delta.split()[0])
     assert 0 < n_inside < 240
-    page.slider(key="select.slider.percent").set_value(100.0).run()
+    page.number_input(key="select.exact.percent").set_value(100.0).run()
     assert verdict(page).startswith(f"{n_inside} of 240")
     page.selectbox(key="select.method").set_value("longest").run()  # has no such score
     assert "there is no column 'delta_entropy'" in page.error[0].value.replace("\\", "")
@@ -192,19 +193,19 @@ def test_an_empty_selection_shows_why_and_undo_restores_it(page):
 
 def test_undo_and_redo_move_the_slider_too(page):
     assert page.button(key="select.undo").disabled
-    page.slider(key="select.slider.percent").set_value(30.0).run()
+    page.number_input(key="select.exact.percent").set_value(30.0).run()
     press(page, "select.undo")
     assert verdict(page).startswith("24 of 240")
-    assert page.slider(key="select.slider.percent").value == 10.0
+    assert page.number_input(key="select.exact.percent").value == 10.0
     press(page, "select.redo")
     assert verdict(page).startswith("72 of 240")
 
 
 def test_rows_that_the_last_change_added_and_removed_can_be_read(page):
-    page.slider(key="select.slider.percent").set_value(20.0).run()
+    page.number_input(key="select.exact.percent").set_value(20.0).run()
     assert view(page, "Newly added") == "Newly added · 24"
     assert view(page, "Removed") == "Removed · 0"
-    page.slider(key="select.slider.percent").set_value(15.0).run()
+    page.number_input(key="select.exact.percent").set_value(15.0).run()
     assert view(page, "Removed") == "Removed · 12"
     assert len(page.dataframe[0].value) == 12
 
@@ -233,7 +234,7 @@ def test_a_row_pinned_out_is_replaced_by_the_next(page):
 
 
 def test_a_row_pinned_in_counts_against_the_budget(page):
-    page.slider(key="select.slider.percent").set_value(5.0).run()
+    page.number_input(key="select.exact.percent").set_value(5.0).run()
     view(page, "Near the cutoff")
     outside = page.dataframe[0].value["Id"].tolist()[-1]
     page.session_state[state.SETTINGS] = replace(
@@ -263,7 +264,7 @@ def test_an_unmeasured_method_is_marked_and_another_can_be_chosen(run, app):
 
 
 def test_a_choice_survives_a_reload(run, app, page):
-    page.slider(key="select.slider.percent").set_value(25.0).run()
+    page.number_input(key="select.exact.percent").set_value(25.0).run()
     assert verdict(app("select")).startswith("60 of 240")
 
 
@@ -293,7 +294,7 @@ def test_labels_are_never_called_derived(run, confidence_run, app):
 def test_a_filter_on_derived_tasks_decides_who_is_eligible(unlabelled, workspace, app):
     task_confidence_run(workspace, unlabelled)
     at = choose(app("select"), "task_confidence")
-    at.slider(key="select.slider.percent").set_value(100.0).run()
+    at.number_input(key="select.exact.percent").set_value(100.0).run()
     at.pills(key="select.derived_task").set_value(["derived 2: plus"]).run()
     assert not at.exception
     assert verdict(at) == "80 of 240 rows are selected (33.3%)."
@@ -319,7 +320,7 @@ def test_under_a_filter_cutoff_and_threshold_use_the_gains_of_the_eligible_rows(
     assert not at.exception
     assert metric(at, "Coverage gain at the cutoff").value != whole
     assert metric(at, "Coverage gain at the cutoff").delta == "81 eligible rows"
-    at.slider(key="select.slider.percent").set_value(100.0).run()
+    at.number_input(key="select.exact.percent").set_value(100.0).run()
     limit = at.slider(key="select.threshold.coverage_gain.high")
     limit.set_value((limit.min + limit.max) / 2).run()
     assert not at.exception
@@ -364,11 +365,11 @@ def test_a_budget_that_cannot_be_filled_says_so_on_every_page(page):
     note = page.info[0].value.replace("\\", "")
     assert f"Entropy shift: {sentence}" in note
     assert "Random and Longest response: 11 of 24 rows: only 11 rows are eligible (229 filtered out)." in note
-    page.slider(key="select.slider.percent").set_value(2.0).run()
+    page.number_input(key="select.exact.percent").set_value(2.0).run()
     assert not page.info
 
 
 def test_a_score_limit_that_leaves_the_budget_unfilled_is_named(page):
-    page.slider(key="select.slider.percent").set_value(70.0).run()
+    page.number_input(key="select.exact.percent").set_value(70.0).run()
     page.slider(key="select.threshold.delta_entropy.low").set_value(-0.2).run()
     assert page.info[0].value.endswith("are within the score limit\\.")

@@ -19,8 +19,9 @@ from core.methods.params import all_params, has_effect, list_choices, value_in_w
 from core.methods.preference_influence import PreferenceInfluence, parse_targets
 from core.schema import Method, Pool
 from core.selection.budget import Budget
+from core.selection.recipe import find_limit
 from core.selection.selection import Selection
-from pages.ui.controls import filters
+from pages.ui.controls import drag_budget, filters
 from pages.ui.data import cached, distribution, live_selection
 from pages.ui.data.live_selection import LiveSelection
 from pages.ui.shell import show, state
@@ -137,8 +138,11 @@ def _set_text(name: str, typed: str) -> None:
 # Budget
 
 
-def budget(pool: Pool, run: Run, selection: Selection) -> None:
-    """Draw the budget: its unit, a slider, and a field for the exact number."""
+def budget(pool: Pool, run: Run, selection: Selection, *, order_key: str = "") -> None:
+    """Draw the budget: its unit, a slider, and a field for the exact number.
+
+    `order_key`: equal for equal orders, if the selection is not that of the current settings; no score is shown then.
+    """
     total = int(cached.measurements(run).need("response_tokens").sum())
     units = [unit for unit in UNITS if total or unit != "tokens"]
     now = state.budget()
@@ -151,23 +155,30 @@ def budget(pool: Pool, run: Run, selection: Selection) -> None:
         required=True,
         **state.bind("select.unit", now.unit, lambda unit: _set_unit(unit, selection, len(pool))),
     )
-    value, percent = min(type(maximum)(now.amount), maximum), now.unit == "percent"
-    bounds: dict[str, Any] = {"min_value": type(maximum)(0), "max_value": maximum}
-    slider.slider(
-        "Budget",
-        step=0.1 if percent else 1,
-        format="%.1f%%" if percent else "%d",
-        help="The best-ranked rows are selected until the budget is used up. Tokens: response tokens.",
-        **bounds,
-        **state.bind(f"select.slider.{now.unit}", value, partial(_set_budget, now.unit)),
-    )
+    shown, percent = replace(now, amount=min(now.amount, maximum)), now.unit == "percent"
+    with slider:
+        if order_key:
+            drag_budget.draw(pool, run, selection, shown, key=order_key)
+        else:
+            _draw_slider(pool, run, selection, shown)
     exact.number_input(
         "Exact budget",
         step={"percent": 0.1, "rows": 1, "tokens": 1000}[now.unit],
         format="%.2f" if percent else "%d",
-        **bounds,
-        **state.bind(f"select.exact.{now.unit}", value, partial(_set_budget, now.unit)),
+        min_value=type(maximum)(0),
+        max_value=maximum,
+        help="The best-ranked rows are selected until the budget is used up. Tokens: response tokens.",
+        **state.bind(f"select.exact.{now.unit}", type(maximum)(shown.amount), partial(_set_budget, now.unit)),
     )
+
+
+def _draw_slider(pool: Pool, run: Run, selection: Selection, shown: Budget) -> None:
+    """Draw the slider of the selection of the current settings."""
+    recipe = state.recipe(pool)
+    method, measured = recipe.method.build(), cached.measurements(run)
+    limit = find_limit(recipe, measured, method, selection.order, selection.n_pinned)
+    key = live_selection.order_key(run, recipe)
+    drag_budget.draw(pool, run, selection, shown, key=key, method=method, limit=limit)
 
 
 def _set_budget(unit: Any, amount: float | None) -> None:

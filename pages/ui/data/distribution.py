@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from core.measurement.runs import Run
-from core.schema import IntArray, Method
+from core.schema import IntArray, Method, Order
 from pages.ui.data import bins as bins_of
 from pages.ui.data import cached
 from pages.ui.data.bins import Binned, Grid, Values
@@ -24,8 +24,14 @@ def order_values(live: LiveSelection, column: str) -> Values | None:
 
 def bins(run: Run, live: LiveSelection, column: str) -> Binned:
     """Return every row's bin of a score column."""
-    values = order_values(live, column)
-    return bins_of.bin_values(values) if values is not None else _bins(run, live.method, column)
+    return bins_in_order(run, live.method, live.selection.order, column)
+
+
+def bins_in_order(run: Run, method: Method, order: Order, column: str) -> Binned:
+    """Return every row's bin of a score column, with the values of an order if it has its own."""
+    if column == method.ranks_by and order.values is not None:
+        return bins_of.bin_values(order.values)
+    return _bins(run, method, column)
 
 
 @cached.keep()
