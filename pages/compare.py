@@ -2,8 +2,8 @@
 
 import streamlit as st
 
-from pages.ui.compare import combine, contenders, entries, overlap, picker, tabs
-from pages.ui.controls import budget
+from pages.ui.compare import entries, overlap, picker, tabs
+from pages.ui.controls import budget, contenders
 from pages.ui.shell import hints, running, show, state
 from pages.ui.words import escape_markdown
 
@@ -39,11 +39,13 @@ def compare() -> None:
     comparison = entries.compare_entries(built, state.budget(), len(pool))
     with panel:
         _budget(comparison, reference)
-        st.caption(overlap.comparison_terms(built))
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.caption(overlap.comparison_terms(built), width="stretch")
+            picker.combine_button()
     show.warning(*refused)
     with top:
         _verdict(comparison, reference)
-    _draw(comparison, reference)
+    tabs.draw(pool, comparison, reference)
 
 
 def _verdict(comparison: entries.Comparison, reference: entries.Entry) -> None:
@@ -57,11 +59,6 @@ def _budget(comparison: entries.Comparison, reference: entries.Entry) -> None:
     """Draw the budget that all pages share."""
     base = entries.base_entry(comparison.entries)
     budget.budget(pool, base.run, comparison.selection(reference), order_key=reference.key)
-
-
-def _draw(comparison: entries.Comparison, reference: entries.Entry) -> None:
-    tabs.draw(pool, comparison, reference)
-    combine.panel(pool, comparison.entries)
 
 
 with show.errors():

@@ -47,10 +47,10 @@ UI = {
     "export": ("row",),
     "targets": ("pool",),
     "measure": ("targets",),
-    "compare": ("select",),
+    "compare": ("controls", "select"),
     "explore": ("controls", "map", "select", "targets"),
-    "proof": ("compare", "pool"),
-    "workbench": ("compare", "controls", "map"),
+    "proof": ("controls", "pool"),
+    "workbench": ("controls", "map"),
 }
 MAX_DEPTH = 9  # rooms on the longest way down through core, leaves as one of them
 MAX_LOOSE = 8  # modules of core that are in no room

@@ -50,7 +50,7 @@ class Combined(BaseMethod):
 
     name: ClassVar[str] = NAME
     label: ClassVar[str] = LABEL
-    summary: ClassVar[str] = "Ranks rows by several methods together. Build one on the Compare page."
+    summary: ClassVar[str] = "Ranks rows by several methods together. Choose them on the Select page."
     ranks_by: ClassVar[str] = NAME
     prefer: ClassVar[Prefer] = "high"  # 1 is first for all members
 

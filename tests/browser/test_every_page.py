@@ -135,11 +135,22 @@ def check_map_lasso(page: Page) -> None:
 
 
 def check_compare(page: Page) -> None:
-    """Combine two methods and use the combination."""
+    """Open every tab; combine two methods."""
     go_to(page, "Compare")
     expect(page.locator("h3").first).to_have_text(re.compile("^At 25%"))
     expect_chart(page)
-    press(page, "Use as method")
+    for tab, shown in (
+        ("Make-up", "Composition"),
+        ("Rows", "Biggest disagreements"),
+        ("Agreement", "Rank correlation"),
+    ):
+        page.get_by_role("tab", name=tab).click()
+        wait_until_idle(page)
+        expect(page.get_by_role("tabpanel").filter(visible=True)).to_contain_text(shown)
+    press(page, "Combine methods on Select")
+    expect(page.get_by_role("heading", name="Select", exact=True)).to_be_visible()
+    for method in ("Entropy shift", "Activation coverage"):
+        choose(page, method)
     expect(page.get_by_test_id("stSidebar").get_by_text("Combination")).to_be_visible()
 
 

@@ -265,12 +265,16 @@ def test_groups_are_drawn_and_listed_in_a_table(page, workspace, pool, app):
         assert shares["Pool"].sum() == pytest.approx(100)
 
 
-def test_a_combination_is_put_into_use_and_select_follows(page, workspace, pool):
-    pick(page, "compare.rule", "union")
-    press(page, "compare.use")
-    assert page.button(key="compare.use").disabled
-    page.switch_page("pages/select.py").run()
-    assert not page.exception
+def combine(at, *names: str):
+    """Follow the link from Compare to Select, and choose the methods of the combination there."""
+    press(at, "compare.combine")
+    at.switch_page("pages/select.py").run()  # AppTest does not follow st.switch_page in a fragment
+    pick(at, "combination.methods", list(names))
+    return at
+
+
+def test_combination_is_a_method_that_is_set_up_on_select_and_exported(page, workspace):
+    combine(page, SHIFT, NLL)
     assert verdict(page) == "24 of 240 rows are selected (10.0%)."
     pick(page, "select.combined.rule", "intersection")
     assert verdict(page) == "24 of 240 rows are selected (10.0%)."
@@ -279,26 +283,77 @@ def test_a_combination_is_put_into_use_and_select_follows(page, workspace, pool)
     page.button(key="export.write").click().run()
     assert not page.exception
     manifest = json.loads(next(workspace.root.glob("exports/*/chosen.manifest.json")).read_text())
-    assert manifest["recipe"]["method"]["name"] == "combined"
-    assert manifest["recipe"]["method"]["params"]["rule"] == "intersection"
+    method = manifest["recipe"]["method"]
+    assert (method["name"], method["params"]["rule"]) == ("combined", "intersection")
+    assert [member["name"] for member in json.loads(method["params"]["members"])] == ["entropy_shift", "lowest_nll"]
 
 
-def test_invalid_weights_are_refused_where_they_are_typed(page):
-    press(page, "compare.use")
+def test_a_combination_without_methods_says_what_to_choose(page):
     page.switch_page("pages/select.py").run()
-    page.text_input(key="select.combined.weights").set_value("1, 2, 3").run()
+    pick(page, "select.method", "combined")
+    assert note(page).startswith("Choose at least two methods: their ranks become one order.")
+    assert not page.slider  # no selection, so nothing to limit
+    assert "Combination" not in page.pills(key="combination.methods").options
+    for name in ("explore", "export"):
+        page.switch_page(f"pages/{name}.py").run()
+        assert not page.exception
+        assert page.subheader[0].value == "No methods are combined yet"
+        assert page.button(key="nothing.select")
+    page.switch_page("pages/compare.py").run()
     assert not page.exception
-    assert "weights must be 2 numbers" in page.warning[0].value.replace("\\", "")
-    page.text_input(key="select.combined.weights").set_value("1, 3").run()
-    assert not page.exception
-    assert not page.warning
+    assert compared_names(page) == [SHIFT, "Random", "Longest response"]
 
 
-def test_a_combination_can_be_compared_with_its_members(page):
-    pick(page, "compare.rule", "filtered")
-    press(page, "compare.too")
+def test_one_method_is_no_combination_and_changes_nothing(page):
+    combine(page, SHIFT, NLL)
+    pick(page, "combination.methods", [NLL])
+    assert note(page) == "Choose at least two methods. Until then, Entropy shift and Lowest NLL stay combined."
+    assert page.pills(key="combination.methods").value == [NLL]
+    assert members_of(page) == ["entropy_shift", "lowest_nll"]
+    pick(page, "combination.methods", [NLL, "Longest response"])
+    assert members_of(page) == ["lowest_nll", "longest"]
+    press(page, "select.undo")
+    assert page.pills(key="combination.methods").value == [SHIFT, NLL]
+
+
+def note(at) -> str:
+    return at.info[0].value.replace("\\", "")
+
+
+def members_of(at) -> list[str]:
+    return [one["name"] for one in json.loads(at.session_state["winnow.settings"].params["combined"]["members"])]
+
+
+def test_the_first_method_can_be_another_and_weights_go_with_their_methods(page):
+    combine(page, SHIFT, NLL, "Longest response")
+    page.number_input(key="combination.weight.2").set_value(3.0).run()
+    assert not page.exception
+    pick(page, "combination.first", "Longest response")
+    assert members_of(page) == ["longest", "entropy_shift", "lowest_nll"]
+    assert [page.number_input(key=f"combination.weight.{k}").value for k in range(3)] == [3, 1, 1]
+    pick(page, "combination.methods", ["Longest response", SHIFT])
+    assert page.session_state["winnow.settings"].params["combined"]["weights"] == "3, 1"
+
+
+def test_weights_that_are_all_zero_are_refused_in_a_sentence(page):
+    combine(page, SHIFT, NLL)
+    for k in range(2):
+        page.number_input(key=f"combination.weight.{k}").set_value(0.0).run()
+        assert not page.exception
+    assert "weights must be 2 numbers of 0 or more, not all 0" in page.warning[0].value.replace("\\", "")
+    assert [page.number_input(key=f"combination.weight.{k}").value for k in range(2)] == [0, 1]
+
+
+def test_a_filtered_combination_follows_its_first_method_and_is_compared_by_its_name(page):
+    combine(page, SHIFT, "Random")
+    pick(page, "select.combined.rule", "filtered")
+    page.slider(key="select.combined.keep").set_value(0.2).run()
+    page.slider(key="select.slider.percent").set_value(100.0).run()
+    # entropy shift ranks 192 of 240 rows; a fifth of these is in the top fifth of a random order, give or take
+    assert 20 < int(verdict(page).split()[0]) < 48
+    page.switch_page("pages/compare.py").run()
+    press(page, "compare.keep")
     assert compared_names(page)[-1] == "Entropy shift among the top of Random"
-    assert subsets(page)["Rows"].tolist()[3] == "24"
 
 
 def test_a_saved_selection_keeps_its_own_filters(run, app):
@@ -345,7 +400,7 @@ def test_settings_of_an_older_version_still_load():
 
 
 def test_the_measure_page_accepts_a_combination_and_refuses_invalid_members(page):
-    press(page, "compare.use")
+    combine(page, SHIFT, NLL)
     page.switch_page("pages/measure.py").run()
     assert not page.exception
     members = page.text_input(key="form.combined.members")

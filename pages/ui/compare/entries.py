@@ -16,7 +16,7 @@ from core.schema import IntArray, Method, Order, Pool
 from core.selection.budget import Budget, cumulative_tokens, prefix_length
 from core.selection.recipe import Recipe
 from core.selection.selection import Selection
-from pages.ui.compare.contenders import MAX_CONTENDERS, find_run_of, name_contenders, settings_of
+from pages.ui.controls.contenders import MAX_CONTENDERS, find_run_of, name_contenders, settings_of
 from pages.ui.data import cached, live_selection
 from pages.ui.data.bins import Values
 from pages.ui.shell import state

@@ -10,11 +10,12 @@ from core.measurement.lookup import reads_alike
 from core.measurement.measure import measure
 from core.measurement.runs import Run
 from core.methods import build_method
+from core.methods.combined import NAME as COMBINED
 from core.progress import SilentReporter
 from core.schema import Pool, Reading
-from pages.ui.compare import contenders
-from pages.ui.compare.contenders import MAX_CONTENDERS
 from pages.ui.compare.entries import Entry
+from pages.ui.controls import contenders
+from pages.ui.controls.contenders import MAX_CONTENDERS
 from pages.ui.data import cached
 from pages.ui.shell import show, state
 from pages.ui.shell.state import Contender
@@ -52,6 +53,13 @@ def choose_reference(entries: Sequence[Entry]) -> Entry:
     return entries[names.index(picked)]
 
 
+def combine_button() -> None:
+    """Draw the button that leads to Select, where a combination is set up as a method."""
+    if st.button("Combine methods on Select", icon=":material/merge:", key="compare.combine", type="tertiary"):
+        state.change(method=COMBINED, threshold=None)
+        st.switch_page(show.PAGES["select"]["page"])
+
+
 # More to compare
 
 _numeric_fields = cached.keep(cached.MAX_POOLS)(numeric_fields)
@@ -63,7 +71,8 @@ def add_panel(pool: Pool, runs: Sequence[Run], current: Sequence[Contender]) -> 
         if len(current) >= MAX_CONTENDERS:
             st.caption(f"At most {MAX_CONTENDERS} can be compared. Remove one first.")
             return
-        _variant_form(current)
+        if state.is_set_up(state.settings().method):
+            _variant_form(current)
         _import_form(pool, runs, current)
 
 

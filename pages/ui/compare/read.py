@@ -10,8 +10,9 @@ import streamlit as st
 from core.analysis.comparison import disagreements
 from core.pool.pools import read_rows
 from core.schema import IntArray, Pool
-from pages.ui.compare import contenders, sets
+from pages.ui.compare import sets
 from pages.ui.compare.entries import Comparison, Entry
+from pages.ui.controls import contenders
 from pages.ui.row import table
 from pages.ui.shell import show, state
 from pages.ui.words import escape_markdown, shorten

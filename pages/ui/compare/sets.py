@@ -7,8 +7,8 @@ import streamlit as st
 
 from pages.ui.charts import figures, overlap
 from pages.ui.charts.overlap import Look
-from pages.ui.compare import contenders
 from pages.ui.compare.entries import Comparison
+from pages.ui.controls import contenders
 from pages.ui.shell import show, state
 from pages.ui.words import format_rows, join_words
 

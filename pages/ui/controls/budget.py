@@ -15,6 +15,7 @@ from core.errors import WinnowError
 from core.measurement.lookup import pick_run
 from core.measurement.runs import Run, list_runs
 from core.methods import METHODS, build_method
+from core.methods.combined import Combined
 from core.methods.params import all_params, has_effect, list_choices, value_in_words
 from core.methods.preference_influence import PreferenceInfluence, parse_targets
 from core.schema import Method, Pool
@@ -71,7 +72,9 @@ def limits(run: Run, live: LiveSelection) -> None:
 
 
 def live_parameters(run: Run, current: Method) -> None:
-    """Draw a widget for each parameter of the method that needs no new measurement."""
+    """Draw a widget for each parameter of the method that needs no new measurement; not those of a combination."""
+    if isinstance(current, Combined):
+        return  # `combination` draws them, without a run as well
     declared: Any = type(current)
     for f in fields(declared):
         if f.metadata["stage"] == "order" and _has_effect(run, current, f):

@@ -11,7 +11,7 @@ from core.schema import Pool
 from core.selection.recipe import dump_recipe
 from core.workspace.folder import content_key
 from pages.ui import glossary
-from pages.ui.compare import contenders
+from pages.ui.controls import contenders
 from pages.ui.proof import files
 from pages.ui.shell import show, state, visitors
 from pages.ui.shell.state import Contender, Settings

@@ -82,6 +82,9 @@ def need_run() -> Run:
     if current is not None:
         return current
     now, label = settings(), METHODS[settings().method].label
+    if not is_set_up(now.method):
+        sentence = "Choose at least two measured methods: their ranks become one order."
+        show.empty_page("No methods are combined yet", sentence, page="select")
     job = running.find(pool, method(now), now.reading, now.seed)
     _offer_measured(pool)
     if job is not None:
@@ -108,7 +111,14 @@ def _show_method(name: str) -> None:
 def run(pool: Pool, now: Settings | None = None) -> Run | None:
     """Return the run that the current method reads; None if it is not measured."""
     now = now or settings()
+    if not is_set_up(now.method, now):
+        return None
     return find_run(cached.workspace(), pool, method(now), now.reading, now.seed)
+
+
+def is_set_up(name: str, now: Settings | None = None) -> bool:
+    """Return whether a method has what it must be told: a combination its methods; others need nothing."""
+    return name != "combined" or "members" in (now or settings()).params.get(name, {})
 
 
 def method(now: Settings | None = None) -> Method:

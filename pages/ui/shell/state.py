@@ -29,6 +29,7 @@ from pages.ui.shell.current import (
     extra_methods,
     find_open_pool,
     is_open,
+    is_set_up,
     method,
     method_of,
     need_pool,

@@ -7,8 +7,9 @@ from streamlit.delta_generator import DeltaGenerator
 
 from core.errors import WinnowError
 from core.measurement.runs import Run
+from core.methods.combined import NAME as COMBINED
 from core.schema import Pool
-from pages.ui.controls import budget, filters
+from pages.ui.controls import budget, combination, filters
 from pages.ui.data import live_selection
 from pages.ui.data.live_selection import LiveSelection
 from pages.ui.shell import show, state
@@ -26,6 +27,10 @@ def draw(pool: Pool, place: DeltaGenerator) -> tuple[Run, LiveSelection] | None:
         with method:
             budget.method(pool)
         second_line = st.container(horizontal=True, vertical_alignment="center", gap="small")
+    right = more.container(horizontal=True, horizontal_alignment="right")
+    method_settings = right.popover("Settings", icon=":material/tune:")
+    if not _combine(pool, method_settings, place):
+        return None
     run = state.need_run()
     try:
         live = live_selection.evaluate(pool, run, state.recipe(pool))
@@ -37,9 +42,9 @@ def draw(pool: Pool, place: DeltaGenerator) -> tuple[Run, LiveSelection] | None:
     live = replace(live, highlight=mask)
     with amount:
         budget.budget(pool, run, live.selection)
-    with more.container(horizontal=True, horizontal_alignment="right"):
-        with st.popover("Settings", icon=":material/tune:"):
-            budget.limits(run, live)
+    with method_settings:
+        budget.limits(run, live)
+    with right:
         filters.panel(pool, run)
     with second_line:
         budget.undo_buttons()
@@ -48,3 +53,15 @@ def draw(pool: Pool, place: DeltaGenerator) -> tuple[Run, LiveSelection] | None:
         chips.draw(pool, live)
     show.warning(*failures)
     return run, live
+
+
+def _combine(pool: Pool, method_settings: DeltaGenerator, below: DeltaGenerator) -> bool:
+    """Draw the methods of a combination: before they are chosen in sight, later among the settings.
+
+    They need no run, so others can be chosen if one is not measured. Return whether the method can be used.
+    """
+    ready = state.is_set_up(state.settings().method)
+    if state.settings().method == COMBINED:
+        with method_settings if ready else below:
+            combination.draw(pool)
+    return ready

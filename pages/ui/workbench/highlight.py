@@ -11,7 +11,7 @@ from core.schema import BoolArray, Pool
 from core.selection.filters import Filter, apply_filters
 from core.selection.recipe import filter_columns
 from core.selection.text_search import contains_text
-from pages.ui.compare import contenders
+from pages.ui.controls import contenders
 from pages.ui.data import bins, cached, live_selection
 from pages.ui.data.bins import Values
 from pages.ui.data.live_selection import LiveSelection

@@ -1,4 +1,4 @@
-"""Contenders of the Compare page: which exist, which are compared, and how each is labelled.
+"""Contenders, which Compare compares and a combination combines: which exist, and how each is labelled.
 
 A contender is a method with its current settings, a method with parameters of its own, or a saved selection. The first
 two order the rows under the current filters and without pins; a saved selection keeps its own filters and pins.
@@ -13,6 +13,7 @@ from core.errors import WinnowError
 from core.measurement.lookup import pick_run
 from core.measurement.runs import Run, list_runs
 from core.methods import METHODS, NEEDS_SETUP, build_method, standalone_methods
+from core.methods.combined import parts_of
 from core.methods.params import all_params
 from core.schema import Method, Pool
 from pages.ui.data import cached
@@ -21,6 +22,7 @@ from pages.ui.shell.state import Contender, Settings
 
 MAX_CONTENDERS = 8  # compared at once
 BASELINES = ("random", "longest", "lowest_nll", "highest_nll")
+JOINED = {"rank average": " + ", "union": " or ", "intersection": " and ", "filtered": " among the top of "}
 OPTIONAL_BASELINES = ("lowest_nll", "highest_nll")  # not compared by default
 
 
@@ -32,7 +34,7 @@ def list_pool_runs(pool: Pool) -> list[Run]:
 def available(pool: Pool, runs: Sequence[Run]) -> list[Contender]:
     """Return the contenders that have a run: methods, their saved variants, imported scores and saved selections."""
     now = state.settings()
-    names = [name for name in METHODS if name not in NEEDS_SETUP or now.params.get(name)]
+    names = [name for name in METHODS if name not in NEEDS_SETUP or (now.params.get(name) and state.is_set_up(name))]
     methods = [Contender(name) for name in names if find_run_of(pool, runs, Contender(name))]
     imported = [Contender("imported", dict(run.method["params"])) for run in runs if run.method["name"] == "imported"]
     saved = [Contender(saved=name) for name in state.saved_selections(pool)]
@@ -79,6 +81,13 @@ def find_run_of(pool: Pool, runs: Sequence[Run], contender: Contender) -> Run | 
         return None  # parameters of another version of the method
 
 
+def build(pool: Pool, contender: Contender) -> Method:
+    """Build the method of a contender that exists."""
+    settings = settings_of(pool, contender)
+    assert settings is not None
+    return state.method(settings)
+
+
 def label(contender: Contender) -> str:
     """Return the label of a contender."""
     if contender.saved:
@@ -91,7 +100,13 @@ def label(contender: Contender) -> str:
 
 
 def make_variant(method: Method) -> Contender:
-    """Return a contender with the method's current parameters, labelled by those that differ from the defaults."""
+    """Return a contender with the method's current parameters, labelled by those that differ from the defaults.
+
+    A combination is labelled by its methods.
+    """
+    if parts := parts_of(method):
+        members = (label(Contender(part.name, all_params(part))) for part in parts)
+        return Contender(method.name, all_params(method), JOINED[all_params(method)["rule"]].join(members))
     params, defaults = all_params(method), all_params(build_method(method.name, {}))
     changed = {name: value for name, value in params.items() if value != defaults[name] and not isinstance(value, str)}
     changed |= {name: value for name, value in params.items() if value != defaults[name] and len(str(value)) < 16}
