@@ -150,15 +150,8 @@ def budget(pool: Pool, run: Run, selection: Selection, *, order_key: str = "") -
     units = [unit for unit in UNITS if total or unit != "tokens"]
     now = state.budget()
     maximum = {"rows": len(pool), "percent": 100.0, "tokens": total}[now.unit]
-    unit, slider, exact = st.columns([1.5, 2.6, 1.1], vertical_alignment="bottom")
-    unit.segmented_control(
-        "Budget unit",
-        units,
-        format_func=UNITS.__getitem__,
-        required=True,
-        **state.bind("select.unit", now.unit, lambda unit: _set_unit(unit, selection, len(pool))),
-    )
     shown, percent = replace(now, amount=min(now.amount, maximum)), now.unit == "percent"
+    slider, exact, unit = st.columns([2.6, 1.1, 1], vertical_alignment="bottom")
     with slider:
         if order_key:
             drag_budget.draw(pool, run, selection, shown, key=order_key)
@@ -172,6 +165,13 @@ def budget(pool: Pool, run: Run, selection: Selection, *, order_key: str = "") -
         max_value=maximum,
         help="The best-ranked rows are selected until the budget is used up. Tokens: response tokens.",
         **state.bind(f"select.exact.{now.unit}", type(maximum)(shown.amount), partial(_set_budget, now.unit)),
+    )
+    unit.selectbox(
+        "Unit",
+        units,
+        format_func=UNITS.__getitem__,
+        filter_mode=None,
+        **state.bind("select.unit", now.unit, lambda unit: _set_unit(unit, selection, len(pool))),
     )
 
 
