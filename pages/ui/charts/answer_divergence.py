@@ -11,7 +11,7 @@ from pages.ui.charts.figures import Figure
 from pages.ui.charts.scales import format_number, tick_values
 from pages.ui.data.bins import Grid
 from pages.ui.data.planes import Points
-from pages.ui.theme import EXTRA, RANDOM, REST, SELECTED, WARNING, faint
+from pages.ui.theme import EXTRA, HIGHLIGHT, RANDOM, REST, SELECTED, WARNING, faint
 
 HEIGHT = 500  # of the plane
 BINS_HEIGHT = 270  # of the figure of bins
@@ -108,11 +108,14 @@ def _line_label(text: str, end: Point, frame: Frame) -> Figure:
 # Bins
 
 
-def bin_shares(sizes: IntArray, counts: IntArray, names: Sequence[str], *, share: float) -> Figure:
+def bin_shares(
+    sizes: IntArray, counts: IntArray, names: Sequence[str], *, share: float, highlight: IntArray | None = None
+) -> Figure:
     """Plot the share selected from each bin (y) by bin size (x, logarithmic), with the range expected by chance.
 
     All arrays (B,), any number of bins; the horizontal line is `share`, that of all rows. The band holds about 95% of
     random selections: share ± 1.96 √(share (1 − share) / size). It is approximate: small bins change in steps of a row.
+    `highlight` (B,): highlighted rows, as a ring around the bin, larger for a larger share of the bin.
     """
     x_low, x_high = 0.8 * float(sizes.min()), 1.25 * float(sizes.max())
     dots = []
@@ -123,6 +126,8 @@ def bin_shares(sizes: IntArray, counts: IntArray, names: Sequence[str], *, share
         look = {"name": name, "marker": marker, "unselected": {"marker": {"opacity": 0.3}}}
         look |= figures.hover_texts([f"{names[k]}: {counts[k]:,} of {sizes[k]:,} rows selected" for k in members])
         dots.append(figures.scatter("markers", x, y, customdata=members.tolist(), **look))
+    if highlight is not None and highlight.any():
+        dots.append(_rings(sizes, counts, names, highlight))
     usual = share + SIGMAS * np.sqrt(share * (1 - share) / np.median(sizes))  # upper end of the band at the median size
     top = 100 * float(np.max(counts / np.maximum(sizes, 1), initial=usual))
     return figures.base_figure(
@@ -138,6 +143,16 @@ def bin_shares(sizes: IntArray, counts: IntArray, names: Sequence[str], *, share
         clickmode="event+select",
         margin={"l": 4, "r": 8, "t": 10, "b": 4},
     )  # fmt: skip
+
+
+def _rings(sizes: IntArray, counts: IntArray, names: Sequence[str], highlight: IntArray) -> Figure:
+    lit = np.flatnonzero(highlight)
+    x, y = sizes[lit].tolist(), (100 * counts[lit] / sizes[lit]).round(3).tolist()
+    ring_sizes = (11 + 9 * highlight[lit] / sizes[lit]).round(1).tolist()
+    marker = {"size": ring_sizes, "color": HIGHLIGHT, "symbol": "circle-open", "line": {"width": 2.5}}
+    words = figures.highlight_words(highlight[lit], sizes[lit])
+    texts = figures.hover_texts([f"{names[k]}: {text}" for k, text in zip(lit, words, strict=True)])
+    return figures.scatter("markers", x, y, customdata=lit.tolist(), marker=marker, **texts)
 
 
 def _groups(sizes: IntArray, counts: IntArray, share: float) -> dict[str, IntArray]:

@@ -10,13 +10,14 @@ from core.schema import IntArray
 from pages.ui.charts import figures
 from pages.ui.charts.figures import Figure, escape_label
 from pages.ui.data.bins import Values
-from pages.ui.theme import RANDOM, REST, SELECTED, WARNING, faint
+from pages.ui.theme import HIGHLIGHT, RANDOM, REST, SELECTED, WARNING, faint
 
 HEIGHT = 380
 CLUSTERS_HEIGHT = 360
 GREEDY = "greedy search (near the maximum)"
 RANDOM_ROWS = "chance range of random selections"
 RANDOM_RANGE = "chance range"
+HIGHLIGHT_FOUND = "of the highlighted rows"
 CHANCE_COLOUR = "#86A3BE"  # a pale SELECTED, for light and dark backgrounds
 CLUSTER_COLOURS = {
     "selected, outside the chance range": SELECTED,
@@ -36,16 +37,26 @@ class Line:
 
 
 def coverage_curves(
-    lines: Mapping[str, Line], low: Values, high: Values, x: Values, *, budget: float, reached: float
+    lines: Mapping[str, Line],
+    low: Values,
+    high: Values,
+    x: Values,
+    *,
+    budget: float,
+    reached: float,
+    highlight: Values | None = None,
 ) -> Figure:
     """Plot coverage by budget, with a band from `low` to `high` over `x` for random rows and a line at the budget.
 
     `lines`: "own" is the current order, "greedy" is present only if it is another order. All shares in 0..1.
+    `highlight`: share of the highlighted rows among the first rows of the current order, at its lengths.
     """
     traces = [*_band(x, low, high)]
     if "greedy" in lines:
         traces.append(_line(lines["greedy"], {"color": REST, "width": 2, "dash": "dash"}))
     traces.append(_line(lines["own"], {"color": SELECTED, "width": 3}))
+    if highlight is not None:
+        traces.append(figures.highlight_line(np.append(0, lines["own"].x), np.append(0, highlight), HIGHLIGHT_FOUND))
     traces.append(_mark(budget, reached))
     coverage_title = "coverage of the pool's neurons"
     label_place = {"x": 100 * budget, "y": 0, "yref": "y domain", "yanchor": "bottom", "yshift": 4}
@@ -107,11 +118,12 @@ def cluster_shares(
     *,
     share: float,
     hover: Sequence[str] = (),
+    highlight: IntArray | None = None,
 ) -> Figure:
     """Plot the share selected from each cluster, its range expected by chance, and the cluster sizes below.
 
     All arrays (T,). `low` to `high`: rows that random subsets select; `share`: selected share of all rows; `hover`:
-    more text per cluster.
+    more text per cluster; `highlight`: highlighted rows, as bars over the sizes.
     """
     places = list(range(len(names)))
     whole = np.maximum(sizes, 1)
@@ -129,6 +141,9 @@ def cluster_shares(
         figures.bars(places, _percent(selected / whole), colours, width=0.5, **texts),
         figures.bars(places, sizes.tolist(), faint(REST, 0.75), yaxis="y2", width=0.5, **texts),
     ]
+    if highlight is not None:
+        lit = figures.hover_texts(figures.highlight_words(highlight, sizes))
+        traces.append(figures.bars(places, highlight.tolist(), HIGHLIGHT, yaxis="y2", width=0.5, **lit))
     top = 100 * max(float(np.max(np.maximum(selected, high) / whole, initial=0.0)), share)
     font = {"size": 11 if len(names) <= 30 else 9}
     x_ticks = {"tickvals": places, "ticktext": [escape_label(name) for name in names], "tickfont": font}

@@ -10,7 +10,8 @@ from pages.ui.charts import figures
 from pages.ui.charts.figures import Figure, escape_label
 from pages.ui.charts.scales import LAYERS, format_number
 from pages.ui.data.bins import Grid, Values
-from pages.ui.theme import BAND, EXTRA, REST, SELECTED, WARNING, faint
+from pages.ui.data.planes import HIGHLIGHTED
+from pages.ui.theme import BAND, EXTRA, HIGHLIGHT, REST, SELECTED, WARNING, faint
 
 BAND_NAME = "ΔNLL band"
 TASKS_HEIGHT = 340  # of a figure with one line per task
@@ -32,14 +33,14 @@ def plane(
 ) -> Figure:
     """Plot density of all rows, a sample of dots, the selected band of x shaded and the threshold on y as a line.
 
-    `points`: layer (of LAYERS) -> x, y and row numbers; the dots carry the row numbers as customdata. `ends`: text at
-    low and high y.
+    `points`: layer (of LAYERS, or HIGHLIGHTED) -> x, y and row numbers; the dots carry the row numbers as customdata.
+    `ends`: text at low and high y.
     """
     x_low, x_high, y_low, y_high = density.frame
     shade = [[round(float(np.log10(n + 1)), 3) if n else None for n in line] for line in density.counts.tolist()]
     scale = {"colorscale": [[0, faint(REST, 0.06)], [1, faint(REST, 0.7)]], "showscale": False, "hoverinfo": "skip"}
     heat = {"type": "heatmap", "x": density.x.tolist(), "y": density.y.tolist(), "z": shade} | scale
-    dots = [_dots(name, *points[name]) for name in reversed(LAYERS) if name in points]
+    dots = [_dots(name, *points[name]) for name in (*reversed(LAYERS), HIGHLIGHTED) if name in points]
     shapes = [figures.line_shape(y=0, color=faint(REST, 0.9)), figures.line_shape(x=0, color=faint(REST, 0.9))]
     notes = [
         figures.annotation(text, x=1, xref="x domain", xanchor="right", y=y, yref="y domain", yanchor=anchor)
@@ -74,9 +75,10 @@ def plane(
 
 
 def _dots(name: str, x: Values, y: Values, rows: IntArray) -> dict[str, Any]:
-    size, opacity = (5, 0.9) if name == "selected" else (4, 0.7)
-    marker = {"size": size, "color": LAYERS[name], "opacity": opacity}
-    look = {"name": name, "marker": marker, "unselected": {"marker": {"opacity": 0.3}}}
+    lit = name == HIGHLIGHTED
+    size, opacity = (6, 0.9) if lit else (5, 0.9) if name == "selected" else (4, 0.7)
+    marker = {"size": size, "color": HIGHLIGHT if lit else LAYERS[name], "opacity": opacity}
+    look = {"name": name, "marker": marker, "unselected": {"marker": {"opacity": opacity if lit else 0.3}}}
     look["selected"] = {"marker": {"opacity": 1, "size": 8}}
     places = (np.round(side.astype(np.float64), 5).tolist() for side in (x, y))
     hover = [f"{format_number(a)}, {format_number(b)}<br>{name}" for a, b in zip(x.tolist(), y.tolist(), strict=True)]
@@ -92,13 +94,20 @@ def _band(low: float, high: float) -> dict[str, Any]:
 
 
 INSIDE = {"color": "#16202B"}  # of text on the bars
+HIGHLIGHT_NAMES = ("expansion, highlighted rows", "median, highlighted rows")
 PART_COLOURS = {"expansion": EXTRA[1], "compression": faint(REST, 0.35), "expansion, selected rows": SELECTED}
 
 
-def expansion(names: Sequence[str], shares: Values, counts: IntArray, selected: Values) -> Figure:
+Lit = tuple[IntArray, Values]  # highlighted rows of each task (T,), and the value of these rows (T,)
+
+
+def expansion(
+    names: Sequence[str], shares: Values, counts: IntArray, selected: Values, highlight: Lit | None = None
+) -> Figure:
     """Plot per task the share of rows that expand (ΔH < 0) and compress; a diamond marks the selected rows.
 
-    All arrays (T,), top to bottom. Shares refer to the `counts` rows with a ΔH; NaN: none.
+    All arrays (T,), top to bottom. Shares refer to the `counts` rows with a ΔH; NaN: none. `highlight`: the
+    highlighted rows, marked by a circle at their share.
     """
     places = list(range(len(names)))
     labels = _count_labels(names, counts)
@@ -114,6 +123,8 @@ def expansion(names: Sequence[str], shares: Values, counts: IntArray, selected: 
     for name, trace in zip(PART_COLOURS, traces, strict=True):
         hover = f"%{{hovertext}}<br>%{{x:.1f}}% {name}<extra></extra>"
         trace |= {"name": name, "hovertext": labels, "hovertemplate": hover}
+    if highlight is not None:
+        traces.append(figures.highlight_marks(100 * highlight[1], places, highlight[0], counts))
     return _task_figure(traces, labels, xaxis=figures.fixed_axis(ticksuffix="%", nticks=6, range=[0, 100]))
 
 
@@ -131,11 +142,18 @@ def _task_figure(traces: list[dict[str, Any]], labels: list[str], **more: Any) -
 SPREAD_COLOURS = {"25–75% of rows": faint(EXTRA[1], 0.6), "median": REST, "median, selected rows": SELECTED}
 
 
-def spread(names: Sequence[str], quantiles: Values, shares: Values, counts: IntArray, selected: Values) -> Figure:
+def spread(
+    names: Sequence[str],
+    quantiles: Values,
+    shares: Values,
+    counts: IntArray,
+    selected: Values,
+    highlight: Lit | None = None,
+) -> Figure:
     """Plot ΔH per task: 25% to 75% quantile as a bar, 5% to 95% as a line, medians as marks.
 
     quantiles (5, T); shares (T,) of rows that expand, for the hover text; selected (T,) medians of the selected rows.
-    NaN: none.
+    NaN: none. `highlight`: the highlighted rows, marked by a circle at their median.
     """
     places = list(range(len(names)))
     labels = _count_labels(names, counts)
@@ -163,6 +181,8 @@ def spread(names: Sequence[str], quantiles: Values, shares: Values, counts: IntA
         figures.scatter("markers", figures.nullable(middle), places, marker=dash, error_x=whisker, **hover),
         figures.scatter("markers", figures.nullable(selected), places, marker=DIAMOND | {"color": selection}, **hover),
     ]
+    if highlight is not None:
+        traces.append(figures.highlight_marks(highlight[1], places, highlight[0], counts))
     zero = figures.line_shape(x=0, color=faint(REST, 0.9))
     axis = figures.fixed_axis("ΔH (nats per response token)", nticks=6)
     return _task_figure(traces, labels, xaxis=axis, shapes=[zero])

@@ -86,6 +86,26 @@ def highlight_steps(counts: IntArray, edges: Values, data: Any) -> list[dict[str
     return [scatter("lines", ((edges[:-1] + edges[1:]) / 2).tolist(), counts.tolist(), **look, **hover)]
 
 
+def highlight_marks(x: Values, places: Sequence[int], counts: IntArray, of: IntArray) -> dict[str, Any]:
+    """Return a round mark at x (T,) on each line with highlighted rows: `counts` of its `of` rows."""
+    marker = {"color": theme.HIGHLIGHT, "size": 10, "line": {"width": 1, "color": "white"}}
+    look = {"marker": marker, "cliponaxis": False} | hover_texts(highlight_words(counts, of))
+    return scatter("markers", nullable(np.where(counts > 0, x, np.nan)), places, **look)
+
+
+def highlight_words(counts: IntArray, of: IntArray) -> list[str]:
+    """Return "3 of 81 rows highlighted" for each group of rows."""
+    return [f"{n:,} of {rows:,} rows highlighted" for n, rows in zip(counts.tolist(), of.tolist(), strict=True)]
+
+
+def highlight_line(x: Values, shares: Values, what: str) -> dict[str, Any]:
+    """Return shares of highlighted rows (0..1) by budget (0..1) as a dotted line, both in percent."""
+    line = {"color": theme.HIGHLIGHT, "width": 3, "dash": "dot"}
+    hover = f"%{{x:.3g}}% of the rows: %{{y:.1f}}% {what}<extra></extra>"
+    both = (nullable(np.round(100 * side, 3)) for side in (x, shares))
+    return scatter("lines", *both, name=what, line=line, hovertemplate=hover)
+
+
 def hover_texts(texts: list[str]) -> dict[str, Any]:
     """Return what shows one text per bar or dot on hover, and nothing else."""
     return {"hovertext": texts, "hovertemplate": "%{hovertext}<extra></extra>"}

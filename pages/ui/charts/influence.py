@@ -36,6 +36,7 @@ class Ridge:
     summary: str  # text after the name
     layers: Mapping[str, IntArray]  # name in LAYERS -> rows in each bin
     cut: float | None  # score of the last selected row, if rows are ranked by this score
+    highlight: IntArray | None = None  # highlighted rows in each bin
 
 
 def ridges(edges: Values, targets: Sequence[Ridge], *, title: str) -> Figure:
@@ -70,7 +71,10 @@ def ridges(edges: Values, targets: Sequence[Ridge], *, title: str) -> Figure:
 
 def _bars(edges: Values, number: int, target: Ridge, axis: str) -> list[dict[str, Any]]:
     data = [[number, i, describe_bin(edges, i)] for i in range(len(edges) - 1)]
-    traces = figures.layer_bars(target.layers, edges, data, f"{escape_label(target.name)} %{{customdata[2]}}")
+    about = f"{escape_label(target.name)} %{{customdata[2]}}"
+    traces = figures.layer_bars(target.layers, edges, data, about)
+    if target.highlight is not None:
+        traces += figures.highlight_steps(target.highlight, edges, data)
     return [bar | {"legendgroup": bar["name"], "showlegend": number == 0, "yaxis": axis} for bar in traces]
 
 

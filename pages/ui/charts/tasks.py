@@ -11,7 +11,7 @@ from pages.ui.charts.coverage import format_share
 from pages.ui.charts.figures import Figure, escape_label
 from pages.ui.charts.scales import mix_colours
 from pages.ui.data.bins import Values
-from pages.ui.theme import REST, WARNING, contrast, faint
+from pages.ui.theme import HIGHLIGHT, REST, WARNING, contrast, faint
 
 LINE_HEIGHT = 24  # pixels per task
 HEIGHT = 420
@@ -23,11 +23,18 @@ TRANSPARENT = "rgba(0, 0, 0, 0)"
 TEXT_COLOURS = ("#FFFFFF", "#000000")  # of text on a dark and on a light band
 
 
-def confidence(names: Sequence[str], mean: Values, error: Values, prompts: IntArray, colours: Sequence[str]) -> Figure:
+def confidence(
+    names: Sequence[str],
+    mean: Values,
+    error: Values,
+    prompts: IntArray,
+    colours: Sequence[str],
+    highlight: tuple[IntArray, IntArray] | None = None,
+) -> Figure:
     """Plot the mean confidence of each task with its standard error, top to bottom; mark tasks without an error.
 
     All arrays (T,); mean in 0..1; error NaN if fewer than two prompts were measured. The whole line of a task can be
-    clicked.
+    clicked. `highlight`: highlighted and all rows of each task (T,); the line is filled by the share of the former.
     """
     places = list(range(len(names)))
     labels = [
@@ -44,7 +51,15 @@ def confidence(names: Sequence[str], mean: Values, error: Values, prompts: IntAr
     text = {"text": [f"{m:.2f}" if np.isfinite(m) else "not measured" for m in mean], "textposition": "middle left"}
     text |= {"unselected": {"textfont": {"color": REST}}, "hoverinfo": "skip"}
     mean_places = figures.nullable(np.round(mean, 4))
+    lit = []
+    if highlight is not None:
+        counts, sizes = highlight
+        hover = [f"{a}<br>{b}" for a, b in zip(hover, figures.highlight_words(counts, sizes), strict=True)]
+        filled = np.round((high - low) * counts / np.maximum(sizes, 1), 5).tolist()
+        look = {"orientation": "h", "base": low, "width": 0.9, "hoverinfo": "skip"} | opaque
+        lit = [figures.bars(filled, places, faint(HIGHLIGHT, 0.35), **look)]
     traces = [
+        *lit,
         figures.bars([high - low] * len(places), places, TRANSPARENT, **whole_line, **figures.hover_texts(hover)),
         figures.scatter("markers", mean_places, places, marker=marker, error_x=whisker, hoverinfo="skip", **opaque),
         figures.scatter("text", [high] * len(places), places, **text),
@@ -80,11 +95,19 @@ def _hover(name: str, mean: float, error: float, prompts: int) -> str:
 
 
 def allocation(
-    names: Sequence[str], at: IntArray, counts: IntArray, shares: Values, colours: Sequence[str], rows: int, budget: int
+    names: Sequence[str],
+    at: IntArray,
+    counts: IntArray,
+    shares: Values,
+    colours: Sequence[str],
+    rows: int,
+    budget: int,
+    highlight: Values | None = None,
 ) -> Figure:
     """Plot the share of each task over all budgets as stacked bands, the first at the bottom, and the budget.
 
     counts and shares (T, H) at lengths `at` (H,); `rows`: rows of the pool; `budget`: rows selected.
+    `highlight` (H,): share of the selection that is highlighted, as a line.
     """
     x = np.round(100 * at / rows, 3)
     share = np.round(100 * shares, 2)
@@ -94,6 +117,8 @@ def allocation(
         for one, colour in zip(share, colours, strict=True)
     ]
     touch = [_hover_bars(*one, x) for one in zip(names, counts, share, strict=True)]
+    if highlight is not None:
+        touch.append(figures.highlight_line(at / rows, highlight, "of the selection highlighted"))
     end = float(x[-1]) if len(x) else 100.0
     percent = 100 * budget / rows
     place = {"across": percent / end, "x": percent, "y": 1, "yref": "y domain", "yanchor": "bottom", "xshift": 0}

@@ -10,19 +10,24 @@ from core.measurement.runs import Run
 from core.selection.filters import Filter
 from pages.ui.charts import scales
 from pages.ui.data import distribution, live_selection
+from pages.ui.data.bins import Binned, Values
 from pages.ui.data.live_selection import LiveSelection
 from pages.ui.shell import show, state
 from pages.ui.shell.terms import Match
 
 
 def range_of_bars(run: Run, live: LiveSelection, column: str, selection: Any) -> Match:
-    """Return the range of scores of the bars that are clicked or dragged over.
-
-    Its ends are scores of rows, so that it holds exactly the rows of these bars; the outermost bars are open ranges.
-    """
+    """Return the range of scores of the bars that are clicked or dragged over."""
     numbers = [point["customdata"][0] for point in selection["points"]]
-    first, last = min(numbers), max(numbers)
     binned, values = distribution.bins(run, live, column), live_selection.columns(run, live)[column]
+    return range_of(column, values, binned, min(numbers), max(numbers))
+
+
+def range_of(column: str, values: Values, binned: Binned, first: int, last: int) -> Match:
+    """Return the range of scores of a row of bars, by the numbers of its ends.
+
+    Its limits are scores of rows, so that it holds exactly the rows of these bars; the outermost bars are open ranges.
+    """
     inside = values[(binned.place >= first) & (binned.place <= last)]
     if not len(inside):
         return Match(Filter(column, low=float(binned.edges[first]), high=float(binned.edges[last + 1])))

@@ -77,6 +77,11 @@ def rows_in_lasso(x: Values, y: Values, xs: list[float], ys: list[float]) -> Int
     return near[within]
 
 
+def log10(values: Values) -> Values:
+    """Return log10 of values (N,); NaN where they are not above 0."""
+    return np.log10(values, out=np.full(len(values), np.nan), where=values > 0)
+
+
 def fold(counts: IntArray, limit: int) -> IntArray:
     """Sum all after the first `limit` − 1 entries of the last axis into one, if there are more than `limit`."""
     if counts.shape[-1] <= limit:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from core.measurement.lookup import find_signal
 from core.measurement.runs import Run
 from core.schema import IntArray, Pool, Reading
+from core.selection.filters import Filter
+from core.selection.recipe import DERIVED_TASK
 from pages.ui.data import cached
 from pages.ui.words import escape_markdown, task_label, the_model
 
@@ -33,6 +35,25 @@ class Grouping:
     def title(self) -> str:
         """Return the title of a figure or column of these tasks."""
         return "Tasks" if self.by is None else "Derived tasks"
+
+    @property
+    def column(self) -> str:
+        """Return the column to filter by that holds these groups."""
+        return "shift_group" if self.field else "task" if self.by is None else DERIVED_TASK
+
+    def filter(self, group: int, limit: int | None = None) -> Filter:
+        """Return the filter on a group, by its index. `limit`: the index is that of `bins.fold_names` at this limit.
+
+        The last of those stands for all groups that are not among the others.
+        """
+        if limit is not None and len(self.names) > limit and group == limit - 1:
+            return Filter(self.column, values=tuple(map(self._value, range(group))), exclude=True)
+        return Filter(self.column, values=(self._value(group),))
+
+    def _value(self, group: int) -> str | int | None:
+        if self.field is None:
+            return self.names[group]
+        return -1 if self.names[group] is None else group
 
     @property
     def origin(self) -> str:

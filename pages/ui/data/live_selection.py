@@ -45,6 +45,12 @@ class LiveSelection:
         """Return the highlighted rows, ascending; empty if nothing is highlighted."""
         return np.flatnonzero(self.highlight) if self.highlight is not None else np.empty(0, np.int64)
 
+    def count_highlighted(self, lengths: IntArray) -> IntArray | None:
+        """Count the highlighted rows among the first `lengths` (H,) rows of the order; None if nothing is."""
+        if self.highlight is None:
+            return None
+        return np.append(0, np.cumsum(self.highlight[self.selection.order.rows]))[lengths]
+
 
 def order(pool: Pool, run: Run, recipe: Recipe) -> Order:
     """Return the method's order of the eligible rows, without pins."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import streamlit as st
@@ -12,13 +13,18 @@ from core.measurement.runs import Run
 from core.methods.answer_divergence import AnswerDivergence
 from core.pool.pools import read_rows
 from core.schema import IntArray, Pool
+from core.selection.filters import Filter
 from pages.ui import theme
 from pages.ui.charts import answer_divergence, html_bars
 from pages.ui.data import bins, cached
-from pages.ui.explore.answers import SCORE, ScoredAnswers
-from pages.ui.explore.picks import Pick, clicked_points
+from pages.ui.data.live_selection import LiveSelection
+from pages.ui.explore.answers import ScoredAnswers
+from pages.ui.explore.picks import clickable
+from pages.ui.shell import state
+from pages.ui.shell.terms import Match
 from pages.ui.words import format_rows, join_range
 
+COLUMN = "semantic_bin"
 BACKGROUND_ROWS = 1000  # rows of the whole pool that a bin's words are compared with
 
 
@@ -72,25 +78,34 @@ def describe(counts: BinCounts) -> str:
     return text + "."
 
 
-def draw_bins(counts: BinCounts, pool: Pool, scored: ScoredAnswers) -> Pick | None:
-    """Draw the bins; return the rows of a clicked one, highest score first, with a description."""
+def draw_bins(counts: BinCounts, pool: Pool, scored: ScoredAnswers, live: LiveSelection) -> None:
+    """Draw the bins; the rows of a clicked one are highlighted."""
     entries = [
         name
         for name in answer_divergence.BIN_COLOURS
         if name != answer_divergence.NONE_SELECTED or len(counts.untouched)
     ]
     legend = {name: answer_divergence.BIN_COLOURS[name] for name in entries}
-    st.html(html_bars.legend(legend | {f"{100 * counts.share:.3g}% of all rows": theme.WARNING}))
+    lit = None if live.highlight is None else bins.count_codes(counts.bin_of[live.highlight], len(counts.sizes))
+    legend |= {f"{100 * counts.share:.3g}% of all rows": theme.WARNING}
+    st.html(html_bars.legend(legend | ({} if lit is None else {"highlighted": theme.HIGHLIGHT})))
     names = [f"bin {k + 1:,}" for k in range(len(counts.sizes))]
-    figure = answer_divergence.bin_shares(counts.sizes, counts.subset, names, share=counts.share)
-    alt = "Selected share of each semantic bin by its size; click a dot to list its rows"
-    points = clicked_points(figure, "explore.bins", alt)
-    number = next((int(point["customdata"]) for point in points if "customdata" in point), None)
-    if number is None:
-        return None
-    rows = np.flatnonzero(counts.bin_of == number)
+    figure = answer_divergence.bin_shares(counts.sizes, counts.subset, names, share=counts.share, highlight=lit)
+    alt = "Selected share of each semantic bin by its size; click a dot to highlight its rows"
+
+    def take(point: Any) -> None:
+        if "customdata" in point:
+            state.pick(term_of(counts, pool, scored, int(point["customdata"])))
+
+    clickable(figure, "explore.bins", alt, take=take)
+
+
+def term_of(counts: BinCounts, pool: Pool, scored: ScoredAnswers, number: int) -> Match:
+    """Return the term of one bin, by the measured bins that it consists of, with its distinctive words."""
+    measured = np.unique(scored.columns[COLUMN][counts.bin_of == number])
     text = ", ".join(find_distinctive_words(pool, scored, number))
-    return bins.sort_by_value(rows, -scored.columns[SCORE]), names[number] + (f" ({text})" if text else "")
+    words = f"bin {number + 1:,}" + (f" ({text})" if text else "")
+    return Match(Filter(COLUMN, values=tuple(measured.tolist())), words=words)
 
 
 def find_distinctive_words(pool: Pool, scored: ScoredAnswers, number: int) -> list[str]:

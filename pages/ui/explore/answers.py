@@ -10,7 +10,7 @@ from core.measurement.runs import Run
 from core.methods import build_method
 from core.methods.answer_divergence import AnswerDivergence
 from core.models.generation.answers import AnswerCounts
-from core.schema import IntArray, Method
+from core.schema import IntArray, Method, Pool
 from pages.ui import glossary
 from pages.ui.charts import answer_divergence
 from pages.ui.charts.scales import format_number
@@ -18,7 +18,7 @@ from pages.ui.data import distribution, planes
 from pages.ui.data.bins import Values
 from pages.ui.data.live_selection import LiveSelection
 from pages.ui.explore import scores
-from pages.ui.explore.picks import DOTS_HELP, Pick, best_marked_rows
+from pages.ui.explore.picks import DOTS_HELP, draw_plane
 from pages.ui.explore.scores import Scored
 from pages.ui.row.answer_source import answer_counts
 from pages.ui.words import format_rows, meaning
@@ -121,8 +121,8 @@ def describe_counts(scored: ScoredAnswers) -> str:
 # D against I
 
 
-def draw_plane(scored: ScoredAnswers, live: LiveSelection) -> Pick | None:
-    """Draw the plane of D and I; return the rows of a clicked dot or a lasso with a description."""
+def draw_directions(pool: Pool, scored: ScoredAnswers, live: LiveSelection) -> None:
+    """Draw the plane of D and I; rows inside a lasso are highlighted, and a clicked dot is opened."""
     x, y = (scored.columns[name] for name in PLANE)
     low, high = np.nanquantile(scored.columns[SCORE], LINE_QUANTILES)
     dots = distribution.sample_scored_rows(scored.run, scored.measured_method, PLANE)
@@ -134,9 +134,7 @@ def draw_plane(scored: ScoredAnswers, live: LiveSelection) -> Pick | None:
         titles=(meaning(PLANE[0]).title, meaning(PLANE[1]).title),
     )
     alt = "Dispersion against anisotropy of generated answers, with selected rows in colour"
-    return best_marked_rows(
-        figure, describe_plane(scored), "explore.answers", alt, x, y, scored.columns[SCORE], "highest divergence"
-    )
+    draw_plane(pool, figure, describe_plane(scored), "explore.answers", alt, x=PLANE[0], y=PLANE[1])
 
 
 def describe_plane(scored: ScoredAnswers) -> str:

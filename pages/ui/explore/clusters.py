@@ -7,15 +7,20 @@ import numpy as np
 import streamlit as st
 
 from core.algorithms.activation_clusters import cluster_diversity
-from core.measurement.runs import Run
 from core.schema import IntArray
+from core.selection.filters import Filter
+from pages.ui import theme
 from pages.ui.charts import coverage, html_bars
-from pages.ui.data import bins, cached
+from pages.ui.data import bins
 from pages.ui.data.bins import Values
 from pages.ui.data.grouping import Grouping
-from pages.ui.explore.picks import Pick, clicked_points
+from pages.ui.data.live_selection import LiveSelection
+from pages.ui.explore.picks import clickable
+from pages.ui.shell import state
+from pages.ui.shell.terms import Match
 from pages.ui.words import join_range
 
+COLUMN = "activation_cluster"
 MAX_BARS = 40  # more clusters are combined into the last bar
 
 
@@ -67,23 +72,32 @@ def describe(counts: ClusterCounts) -> str:
     return f"{text}; random selections have rows from {numbers} (evenness {evenness})."
 
 
-def draw_bars(run: Run, counts: ClusterCounts, tasks: Grouping) -> Pick | None:
-    """Draw the clusters; return the rows of a clicked one with a description."""
+def draw_bars(counts: ClusterCounts, tasks: Grouping, live: LiveSelection) -> None:
+    """Draw the clusters; the rows of a clicked one are highlighted."""
     share = float(counts.subset.sum() / max(int((counts.codes >= 0).sum()), 1))
+    lit = None if live.highlight is None else bins.count_codes(counts.codes[live.highlight], len(counts.names))
     *others, (line, colour) = coverage.CLUSTER_COLOURS.items()
-    st.html(html_bars.legend({**dict(others), f"{coverage.format_share(share)} {line}": colour}))
-    hover = main_tasks(counts.codes, tasks) if len(tasks.names) > 1 else ()
+    entries = {**dict(others), f"{coverage.format_share(share)} {line}": colour}
+    st.html(html_bars.legend(entries | ({} if lit is None else {"highlighted": theme.HIGHLIGHT})))
     figure = coverage.cluster_shares(
-        counts.names, counts.sizes, counts.subset, counts.random_low, counts.random_high, share=share, hover=hover
+        counts.names,
+        counts.sizes,
+        counts.subset,
+        counts.random_low,
+        counts.random_high,
+        share=share,
+        hover=main_tasks(counts.codes, tasks) if len(tasks.names) > 1 else (),
+        highlight=lit,
     )
-    alt = "Selected share of each activation cluster; click a bar to list its rows"
-    points = clicked_points(figure, "explore.clusters", alt)
-    if not points:
-        return None
-    place = points[0]["point_index"]
-    rows = np.flatnonzero(counts.codes == place)
-    gains = cached.measurements(run).need("coverage_gain")
-    return bins.sort_by_value(rows, -gains), f"activation cluster {counts.names[place]}, highest coverage gain first"
+    alt = "Selected share of each activation cluster; click a bar to highlight its rows"
+    clickable(figure, "explore.clusters", alt, take=lambda point: state.pick(term_of(counts, point["point_index"])))
+
+
+def term_of(counts: ClusterCounts, place: int) -> Match:
+    """Return the term of one bar; the last one may stand for several clusters."""
+    if place == MAX_BARS - 1 < counts.clusters - 1:
+        return Match(Filter(COLUMN, low=place), words=f"{counts.names[place]} activation clusters")
+    return Match(Filter(COLUMN, values=(place,)), words=f"activation cluster {counts.names[place]}")
 
 
 def main_tasks(codes: IntArray, tasks: Grouping) -> list[str]:

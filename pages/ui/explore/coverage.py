@@ -137,14 +137,17 @@ def format_tenths(share: float) -> str:
 # Figures
 
 
-def draw_curve(curves: CoverageCurves, point: CoverageAtBudget, label: str, rows: int) -> None:
-    """Draw the coverage curves."""
-    lines = {"own": coverage.Line(label, curves.current.lengths / rows, curves.current.shares)}
+def draw_curve(curves: CoverageCurves, point: CoverageAtBudget, live: LiveSelection, rows: int) -> None:
+    """Draw the coverage curves, and how many of the highlighted rows each budget selects."""
+    lines = {"own": coverage.Line(live.method.label, curves.current.lengths / rows, curves.current.shares)}
     if curves.greedy is not curves.current:
         lines["greedy"] = coverage.Line(coverage.GREEDY, curves.greedy.lengths / rows, curves.greedy.shares)
     band = curves.random if len(curves.random) else np.empty((1, 0))
     low, high, x = band.min(axis=0), band.max(axis=0), curves.current.lengths[: band.shape[1]] / rows
-    figure = coverage.coverage_curves(lines, low, high, x, budget=point.budget, reached=point.reached)
+    lit = live.count_highlighted(curves.current.lengths)
+    found = None if lit is None else lit / max(int(live.highlight.sum()), 1)
+    ends = {"budget": point.budget, "reached": point.reached}
+    figure = coverage.coverage_curves(lines, low, high, x, **ends, highlight=found)
     alt = "Coverage by budget, compared with random selections and greedy search"
     show.chart(figure, key="explore.coverage", config=figures.CONFIG, alt=alt)
 

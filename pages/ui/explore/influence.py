@@ -34,6 +34,15 @@ class ScoredInfluence(Scored[PreferenceInfluence]):
         return self.method.ranking_target
 
     @property
+    def prefix(self) -> str:
+        """The prefix of the columns of the current loss."""
+        return COLUMN_PREFIX[self.method.objective]
+
+    def column_of(self, target: str) -> str:
+        """Return the column of a target's score, which does not depend on the current target."""
+        return f"{self.prefix}.{target}"
+
+    @property
     def subtasks(self) -> dict[str, tuple[str, ...]]:
         """Sub-tasks of every target."""
         return dict(cached.measurements(self.run).need("influences").subtasks)

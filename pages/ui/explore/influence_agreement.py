@@ -19,7 +19,7 @@ from pages.ui.charts.influence import PairAccuracy
 from pages.ui.data import cached, live_selection
 from pages.ui.data.bins import Values
 from pages.ui.data.live_selection import LiveSelection
-from pages.ui.explore.influence import COLUMN_PREFIX, MAX_TARGETS, SCORE, ScoredInfluence
+from pages.ui.explore.influence import MAX_TARGETS, SCORE, ScoredInfluence
 from pages.ui.shell import show, state, visitors
 from pages.ui.targets import pairs
 from pages.ui.words import escape_markdown, format_rows
@@ -98,16 +98,17 @@ def _compare_targets(pool: Pool, scored: ScoredInfluence, live: LiveSelection) -
     if len(scored.subtasks) == 1:
         st.caption(f"Only one target was measured: {escape_markdown(scored.target)}.")
         return
-    prefix = COLUMN_PREFIX[scored.method.objective]
-    _draw_tables(compare_orders(pool, scored, live, {name: f"{prefix}.{name}" for name in scored.targets}), live)
+    columns = {name: scored.column_of(name) for name in scored.targets}
+    _draw_tables(compare_orders(pool, scored, live, columns), live)
 
 
 def _compare_losses(pool: Pool, scored: ScoredInfluence, live: LiveSelection) -> None:
     """Compare the loss on preference pairs (ROSE) with the loss on their chosen answers only (LESS)."""
     columns = {ROSE: f"influence.{scored.target}", LESS: f"less.{scored.target}"}
     agreement = compare_orders(pool, scored, live, columns)
-    difference = _describe_difference(float(agreement.rho[0, 1]))
-    st.markdown(f"{describe(agreement, (0, 1), _top_size(agreement, live))} {difference}")
+    difference, k = _describe_difference(float(agreement.rho[0, 1])), _top_size(agreement, live)
+    st.markdown(f"{describe(agreement, (0, 1), k)} {difference}")
+    _say_highlighted(agreement, live, k)
 
 
 def _describe_difference(rho: float) -> str:
@@ -149,6 +150,16 @@ def _draw_tables(agreement: Agreement, live: LiveSelection) -> None:
         st.caption(f"{glossary.link('overlap')} of the top {format_rows(k)}, in %. Brackets: expected by chance.")
         mean, low, high = (np.full(agreement.rho.shape, value) for value in agreement.expected_overlap(k))
         st.html(overlap_tables.overlap_table(agreement.names, agreement.top(k).jaccard(), mean, low, high))
+    _say_highlighted(agreement, live, k)
+
+
+def _say_highlighted(agreement: Agreement, live: LiveSelection, k: int) -> None:
+    """Draw how many of the first k rows of each order are highlighted; nothing if none can be."""
+    if live.highlight is None or not k:
+        return
+    counts = [int(live.highlight[order[:k]].sum()) for order in agreement.orders]
+    parts = [f"{escape_markdown(name)} {n:,}" for name, n in zip(agreement.names, counts, strict=True)]
+    st.badge(f"Highlighted among the top {format_rows(k)}: {', '.join(parts)}", color="violet")
 
 
 def describe(agreement: Agreement, pair: tuple[int, int], k: int) -> str:

@@ -1,29 +1,31 @@
-"""Figures in which rows are picked, by a click or by dragging, and the rows picked in them."""
+"""Figures in which rows are picked: bars to click, ranges to drag over, dots to open, areas to lasso."""
 
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import streamlit as st
 
-from core.schema import IntArray
+from core.schema import Pool
 from pages.ui.charts import figures
 from pages.ui.charts.figures import Figure
-from pages.ui.data import bins, planes
-from pages.ui.data.bins import Values
 from pages.ui.shell import show, state
+from pages.ui.shell.terms import Area
 
-Pick = tuple[IntArray, str]  # rows, and a description of them
 CLICK, RANGE, LASSO = "Click", "Range", "Lasso"
 ICONS = {CLICK: "ads_click", RANGE: "arrow_range", LASSO: "lasso_select"}
-DOTS_HELP = "Shading: all rows; dots: a sample. Click a dot to open its row, or lasso several."
+DOTS_HELP = "Shading: all rows; dots: a sample. Click a dot to open its row, or lasso several to highlight them."
 DRAG_MODES = {RANGE: "select", LASSO: "lasso"}
 
 
-def clicked_points(figure: Figure, key: str, alt: str) -> list[Any]:
-    """Draw a figure of bars or dots; return the clicked ones."""
-    event = show.chart(figure, key=key, config=figures.CONFIG, on_select="rerun", selection_mode="points", alt=alt)
-    return list(event["selection"]["points"])
+def clickable(figure: Figure, key: str, alt: str, *, take: Callable[[Any], None]) -> None:
+    """Draw a figure of bars or dots; `take` is called with the one that is clicked."""
+
+    def clicked() -> None:
+        points = state.widget_value(key)["selection"]["points"]
+        if points:
+            take(points[0])
+
+    show.chart(figure, key=key, config=figures.CONFIG, on_select=clicked, selection_mode="points", alt=alt)
 
 
 def pickable(figure: Figure, drag: str, caption: str, key: str, alt: str, *, take: Callable[[Any], None]) -> None:
@@ -49,39 +51,19 @@ def pickable(figure: Figure, drag: str, caption: str, key: str, alt: str, *, tak
     show.chart(figure, key=key, config=figures.CONFIG, on_select=picked, alt=alt)
 
 
-def clicked_or_dragged(figure: Figure, drag: str, caption: str, key: str, alt: str) -> Any:
-    """Draw a figure to click or to drag in (RANGE or LASSO), under a caption and the choice between the two.
+def draw_plane(
+    pool: Pool, figure: Figure, caption: str, key: str, alt: str, *, x: str, y: str, log: bool = False
+) -> None:
+    """Draw a plane of two columns: a lasso highlights the rows inside it, a click on a dot opens its row.
 
-    It is a choice because Streamlit ignores clicks on a figure in which dragging selects. While clicks count, dragging
-    zooms where the axes allow it. Return Streamlit's selection: points, box and lasso.
+    The customdata of a dot is its row. `log`: the figure shows log10 of x.
     """
-    labels = {name: f":material/{ICONS[name]}: {name}" for name in (CLICK, drag)}
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.caption(caption, width="stretch")
-        gesture = show.choose(
-            "Pick rows by", labels, f"{key}.gesture", label_visibility="collapsed", persist_state="session"
-        )
-    figure["layout"]["dragmode"] = DRAG_MODES.get(gesture, "zoom")
-    event = show.chart(figure, key=key, config=figures.CONFIG, on_select="rerun", alt=alt)
-    return event["selection"]
 
+    def take(selection: Any) -> None:
+        if selection["lasso"]:
+            corners = (selection["lasso"][0][axis] for axis in ("x", "y"))
+            state.pick(Area(x, y, tuple((float(a), float(b)) for a, b in zip(*corners, strict=True)), log=log))
+        elif selection["points"]:
+            state.open_row(pool, [int(selection["points"][0]["customdata"])])
 
-def marked_rows(figure: Figure, caption: str, key: str, alt: str, x: Values, y: Values) -> IntArray:
-    """Draw a plane of two columns; return the rows inside a lasso, or of a clicked dot."""
-    return planes.find_marked_rows(clicked_or_dragged(figure, LASSO, caption, key, alt), x, y)
-
-
-def best_marked_rows(
-    figure: Figure, caption: str, key: str, alt: str, x: Values, y: Values, score: Values, first: str
-) -> Pick | None:
-    """Draw a plane; return the marked rows, highest `score` first. `first`: words for a high score."""
-    rows = marked_rows(figure, caption, key, alt, x, y)
-    description = f"inside the lasso, {first} first" if len(rows) > 1 else "the clicked row"
-    return (bins.sort_by_value(rows, -score), description) if len(rows) else None
-
-
-def intersect(a: Pick | None, b: Pick | None) -> Pick | None:
-    """Intersect two picks of rows, in the order of the second; a single pick is returned as it is."""
-    if a is None or b is None:
-        return a or b
-    return b[0][np.isin(b[0], a[0])], f"{a[1]} · {b[1]}"
+    pickable(figure, LASSO, caption, key, alt, take=take)

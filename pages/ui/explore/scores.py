@@ -18,7 +18,7 @@ from pages.ui.controls import dragging
 from pages.ui.data import bins, cached, live_selection
 from pages.ui.data.bins import Values
 from pages.ui.data.live_selection import LiveSelection
-from pages.ui.explore.picks import RANGE, Pick, pickable
+from pages.ui.explore.picks import RANGE, pickable
 from pages.ui.row import table
 from pages.ui.select import subset
 from pages.ui.shell import show, state
@@ -178,23 +178,23 @@ def draw_histogram(run: Run, live: LiveSelection, column: str) -> None:
     dragging.draw_cut(run, live, column)
 
 
-def draw_highlighted(pool: Pool, run: Run, live: LiveSelection, column: str) -> None:
-    """Draw a table of the highlighted rows, lowest values of a column first."""
+def draw_highlighted(
+    pool: Pool, run: Run, live: LiveSelection, column: str, values: Values | None = None, *, highest: bool = False
+) -> None:
+    """Draw a table of the highlighted rows by a column. `values` (N,): the column, if it is of another run.
+
+    A method without a score has no such column: the rows are then in the order of the pool.
+    """
     if live.highlight is None:
         st.caption("Pick rows in a figure, or search, to highlight them in every view and list them here.")
         return
-    values = live_selection.columns(run, live).get(column)
-    rows = live.highlighted if values is None else bins.sort_by_value(live.highlighted, values)
-    note = f"**{format_rows(len(rows))} highlighted**, lowest {escape_markdown(meaning(column).label)} first"
+    values = live_selection.columns(run, live).get(column) if values is None else values
+    rows, order = live.highlighted, ""
+    if values is not None:
+        rows = bins.sort_by_value(rows, -values if highest else values)
+        order = f", {'highest' if highest else 'lowest'} {escape_markdown(meaning(column).label)} first"
+    note = f"**{format_rows(len(rows))} highlighted**{order}"
     table.draw(pool, run, rows, key="explore", method=live.method, selection=live.selection, note=note)
-
-
-def draw_rows(pool: Pool, run: Run, live: LiveSelection, pick: Pick | None, *, key: str) -> None:
-    """Draw a reader for the picked rows, if there is a pick."""
-    if pick is not None:
-        rows, description = pick
-        note = f"**{format_rows(len(rows))}** · {escape_markdown(description)}"
-        table.draw(pool, run, rows, key=f"explore.{key}", method=live.method, selection=live.selection, note=note)
 
 
 # Correlations

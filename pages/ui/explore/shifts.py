@@ -1,5 +1,6 @@
 """Entropy shift section: ΔNLL and ΔH of each row against each other, and by task."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,18 +9,25 @@ import streamlit as st
 
 from core.measurement.runs import Run
 from core.schema import IntArray, Method, Pool
-from pages.ui import glossary
+from core.selection.filters import Filter
+from pages.ui import glossary, theme
 from pages.ui.charts import entropy_shift, html_bars, scales
 from pages.ui.data import bins, cached, distribution, live_selection, planes
 from pages.ui.data.bins import Values
 from pages.ui.data.grouping import Grouping, find_shift_grouping
 from pages.ui.data.live_selection import LiveSelection
-from pages.ui.explore.picks import DOTS_HELP, Pick, clicked_points, marked_rows
+from pages.ui.explore.picks import DOTS_HELP, clickable, draw_plane
 from pages.ui.shell import state
+from pages.ui.shell.terms import Match, Term
 from pages.ui.words import meaning
 
 SHIFT_COLUMNS = ("delta_nll", "delta_entropy")
 MAX_TASKS = 16  # more tasks are combined into the last line
+BELOW_ZERO = -1e-30  # nearer to 0 than any difference of two entropies
+SIDES = (
+    Match(Filter(SHIFT_COLUMNS[1], high=BELOW_ZERO), words="expansion"),
+    Match(Filter(SHIFT_COLUMNS[1], low=0.0), words="compression"),
+)
 VIEWS = ("Share expanding", "Quantiles of ΔH")
 SPREAD = (0.05, 0.25, 0.5, 0.75, 0.95)
 FEW = 0.02  # share of rows up to which expansion (or compression) is an exception
@@ -33,15 +41,13 @@ def has_shift(run: Run, method: Method) -> bool:
     return set(SHIFT_COLUMNS) <= set(cached.columns(run, method))
 
 
-def draw_plane(pool: Pool, run: Run, live: LiveSelection) -> Pick | None:
-    """Draw both shifts; return the rows of a clicked dot or a lasso with a description."""
+def draw_shifts(pool: Pool, run: Run, live: LiveSelection) -> None:
+    """Draw both shifts; rows inside a lasso are highlighted, and a clicked dot is opened."""
     columns = cached.columns(run, live.method)
-    x, y = (columns[name] for name in SHIFT_COLUMNS)
+    figure = _figure(pool, run, live, *(columns[name] for name in SHIFT_COLUMNS))
     alt = "ΔNLL against ΔH, with the ΔNLL band shaded and selected rows in colour"
     words = f"{DOTS_HELP} The legend marks the {glossary.link('nll_band')}."
-    rows = marked_rows(_figure(pool, run, live, x, y), words, "explore.shift", alt, x, y)
-    description = "inside the lasso, lowest ΔH first" if len(rows) > 1 else "the clicked row"
-    return (bins.sort_by_value(rows, y), description) if len(rows) else None
+    draw_plane(pool, figure, words, "explore.shift", alt, x=SHIFT_COLUMNS[0], y=SHIFT_COLUMNS[1])
 
 
 def _figure(pool: Pool, run: Run, live: LiveSelection, x: Values, y: Values) -> entropy_shift.Figure:
@@ -67,6 +73,7 @@ def _figure(pool: Pool, run: Run, live: LiveSelection, x: Values, y: Values) -> 
 class ShiftByTask:
     """ΔH of all rows by task; tasks beyond the limit are combined."""
 
+    groups: Grouping
     labels: tuple[str, ...]
     codes: IntArray  # (N,) index into labels
     rows: IntArray  # rows with a ΔH
@@ -89,17 +96,16 @@ def _by_task(run: Run, method: Method, tasks: str, _groups: Grouping) -> ShiftBy
     labels = tuple(bins.fold_names(_groups.labels, MAX_TASKS))
     counts, expand = count_expanding(codes[rows], shifted[rows], len(labels))
     spread = bins.group_quantiles(codes[rows], shifted[rows], len(labels), SPREAD)
-    return ShiftByTask(labels, codes, rows, counts, expand, spread)
+    return ShiftByTask(_groups, labels, codes, rows, counts, expand, spread)
 
 
-def draw_tasks(pool: Pool, run: Run, live: LiveSelection) -> Pick | None:
-    """Draw expansion and compression per task, as shares or as spread; return the rows of a clicked bar."""
+def draw_tasks(pool: Pool, run: Run, live: LiveSelection) -> None:
+    """Draw expansion and compression per task, as shares or as spread; the rows of a clicked bar are highlighted."""
     shift = group_by_task(pool, run, live.method)
     shifted = cached.columns(run, live.method)[SHIFT_COLUMNS[1]]
-    selected = live.selection.rows[np.isfinite(shifted[live.selection.rows])]
     bound = state.view_choice("by-task", VIEWS, f"explore.view.{run.id}", VIEWS[is_one_sided(shift)])
     view = st.segmented_control("Show", VIEWS, required=True, label_visibility="collapsed", **bound)
-    return (_shares if view == VIEWS[0] else _spread)(shift, shifted, selected)
+    (_shares if view == VIEWS[0] else _spread)(shift, shifted, live)
 
 
 def is_one_sided(shift: ShiftByTask) -> bool:
@@ -109,39 +115,69 @@ def is_one_sided(shift: ShiftByTask) -> bool:
     return bool(share < FEW or share > 1 - FEW)
 
 
-def _shares(shift: ShiftByTask, shifted: Values, selected: IntArray) -> Pick | None:
-    _, among = count_expanding(shift.codes[selected], shifted[selected], len(shift.labels))
+def _shares(shift: ShiftByTask, shifted: Values, live: LiveSelection) -> None:
+    _, among = _count_expanding(shift, shifted, live.selection.rows)
     order = np.argsort(-shift.expand, kind="stable")
-    names = [shift.labels[i] for i in order]
-    st.html(html_bars.legend(entropy_shift.PART_COLOURS))
-    figure = entropy_shift.expansion(names, shift.expand[order], shift.counts[order], among[order])
-    points = _clicked_points(
-        figure, "explore.tasks", "Share of rows that expand, by task; click a bar to list its rows"
-    )
-    if not points:
-        return None
-    task, compress = order[points[0]["point_index"]], points[0]["curve_number"] == 1
-    rows = shift.rows[(shift.codes[shift.rows] == task) & ((shifted[shift.rows] >= 0) == compress)]
-    return bins.sort_by_value(rows, shifted), f"{shift.labels[task]}, {'compression' if compress else 'expansion'}"
+    lit = None if live.highlight is None else _count_expanding(shift, shifted, live.highlighted)
+    figure = entropy_shift.expansion(*_in_order(shift, order), among[order], _sorted(lit, order))
+    _legend(entropy_shift.PART_COLOURS, live, entropy_shift.HIGHLIGHT_NAMES[0])
+
+    def take(point: Any) -> None:
+        _pick(shift, int(order[point["point_index"]]), SIDES[point["curve_number"]])
+
+    alt = "Share of rows that expand, by task; click a bar to highlight its rows"
+    _clickable(figure, "explore.tasks", alt, take)
 
 
-def _spread(shift: ShiftByTask, shifted: Values, selected: IntArray) -> Pick | None:
-    middle = bins.group_quantiles(shift.codes[selected], shifted[selected], len(shift.labels), (0.5,))[0]
+def _spread(shift: ShiftByTask, shifted: Values, live: LiveSelection) -> None:
+    _, middle = _medians(shift, shifted, live.selection.rows)
     order = np.argsort(shift.spread[2], kind="stable")
-    names = [shift.labels[i] for i in order]
-    st.html(html_bars.legend(entropy_shift.SPREAD_COLOURS))
-    figure = entropy_shift.spread(
-        names, shift.spread[:, order], shift.expand[order], shift.counts[order], middle[order]
-    )
-    points = _clicked_points(figure, "explore.spread", "Quantiles of ΔH by task; click a bar to list its rows")
-    if not points:
-        return None
-    task = order[points[0]["point_index"]]
-    return bins.sort_by_value(shift.rows[shift.codes[shift.rows] == task], shifted), shift.labels[task]
+    names, expand, counts = _in_order(shift, order)
+    lit = None if live.highlight is None else _medians(shift, shifted, live.highlighted)
+    figure = entropy_shift.spread(names, shift.spread[:, order], expand, counts, middle[order], _sorted(lit, order))
+    _legend(entropy_shift.SPREAD_COLOURS, live, entropy_shift.HIGHLIGHT_NAMES[1])
+    alt = "Quantiles of ΔH by task; click a bar to highlight its rows"
+    _clickable(figure, "explore.spread", alt, lambda point: _pick(shift, int(order[point["point_index"]])))
 
 
-def _clicked_points(figure: entropy_shift.Figure, key: str, alt: str) -> list[Any]:
-    return [p for p in clicked_points(figure, key, alt) if p["curve_number"] < 2]  # without the diamonds
+def _in_order(shift: ShiftByTask, order: IntArray) -> tuple[list[str], Values, IntArray]:
+    return [shift.labels[i] for i in order], shift.expand[order], shift.counts[order]
+
+
+def _sorted(values: entropy_shift.Lit | None, order: IntArray) -> entropy_shift.Lit | None:
+    return None if values is None else (values[0][order], values[1][order])
+
+
+def _legend(colours: dict[str, str], live: LiveSelection, name: str) -> None:
+    st.html(html_bars.legend(colours | ({} if live.highlight is None else {name: theme.HIGHLIGHT})))
+
+
+def _clickable(figure: entropy_shift.Figure, key: str, alt: str, take: Callable[[Any], None]) -> None:
+    """Draw a figure of bars, with marks over them that cannot be picked."""
+    clickable(figure, key, alt, take=lambda point: take(point) if point["curve_number"] < len(SIDES) else None)
+
+
+def _pick(shift: ShiftByTask, task: int, side: Term | None = None) -> None:
+    """Highlight the rows of a task that have a ΔH, on one side of 0 if a side (of SIDES) is given."""
+    name = f"{shift.groups.noun} {shift.labels[task]}"
+    terms: list[Term] = [Match(shift.groups.filter(task, MAX_TASKS), words=name)]
+    if side is not None:
+        terms.append(side)
+    elif len(shift.rows) < len(shift.codes):
+        terms.append(Match(Filter(SHIFT_COLUMNS[1], values=(None,), exclude=True), words="with ΔH"))
+    state.pick(*terms)
+
+
+def _count_expanding(shift: ShiftByTask, shifted: Values, rows: IntArray) -> tuple[IntArray, Values]:
+    rows = rows[np.isfinite(shifted[rows])]
+    return count_expanding(shift.codes[rows], shifted[rows], len(shift.labels))
+
+
+def _medians(shift: ShiftByTask, shifted: Values, rows: IntArray) -> tuple[IntArray, Values]:
+    """Count the rows of each task that have a ΔH, and return their median; NaN for tasks without rows."""
+    rows, n = rows[np.isfinite(shifted[rows])], len(shift.labels)
+    codes = shift.codes[rows]
+    return bins.count_codes(codes, n), bins.group_quantiles(codes, shifted[rows], n, (0.5,))[0]
 
 
 def count_expanding(codes: IntArray, shifted: Values, n: int) -> tuple[IntArray, Values]:

@@ -1,6 +1,7 @@
 """Tasks section: the model's confidence by task, and the budget that each task gets."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import streamlit as st
@@ -12,19 +13,20 @@ from core.measurement.runs import Run
 from core.methods import build_method
 from core.methods.task_confidence import TaskConfidence
 from core.schema import IntArray, Pool, Reading
-from pages.ui import glossary
-from pages.ui.charts import figures, tasks
+from pages.ui import glossary, theme
+from pages.ui.charts import figures, html_bars, tasks
 from pages.ui.data import bins, cached
 from pages.ui.data.bins import Values
 from pages.ui.data.grouping import Grouping, find_grouping
 from pages.ui.data.live_selection import LiveSelection
-from pages.ui.explore.picks import Pick, clicked_points
-from pages.ui.shell import show
+from pages.ui.explore.picks import clickable
+from pages.ui.shell import show, state
+from pages.ui.shell.terms import Match
 from pages.ui.words import escape_markdown
 
 MAX_TASKS = 60  # tasks in the figure, lowest confidence first
 MIN_STANDARD_ERRORS = 2  # standard errors by which two means must differ to count as different; NaN never passes
-CLICK_HELP = "Click a line to list its rows."
+CLICK_HELP = "Click a line to highlight its rows."
 MAX_HEIGHT = 640  # pixels; a taller figure scrolls in a box of this height
 
 
@@ -110,35 +112,44 @@ def describe_weights(groups: Grouping, confidences: ConfidenceByTask, live: Live
 # Figures
 
 
-def draw_confidence(groups: Grouping, confidences: ConfidenceByTask, bands: Bands) -> Pick | None:
-    """Draw tasks by confidence, lowest first; return the rows of a clicked task with a description."""
+def draw_confidence(groups: Grouping, confidences: ConfidenceByTask, bands: Bands, live: LiveSelection) -> None:
+    """Draw tasks by confidence, lowest first; the rows of a clicked task are highlighted."""
     order = np.argsort(confidences.mean, kind="stable")[:MAX_TASKS]  # NaN last
     colour = dict(zip(bands.names, tasks.band_colours(len(bands.names), bands.ranked), strict=True))
     labels = [groups.labels[k] for k in order]
     measured = (values[order] for values in (confidences.mean, confidences.error, confidences.prompts))
-    figure = tasks.confidence(labels, *measured, [colour.get(label, tasks.REST) for label in labels])
+    colours, lit = [colour.get(label, tasks.REST) for label in labels], None
+    if live.highlight is not None:
+        counts = (bins.count_codes(codes, len(groups.names)) for codes in (groups.codes[live.highlight], groups.codes))
+        lit = tuple(count[order] for count in counts)
+        st.html(html_bars.legend({"highlighted share of the rows": theme.faint(theme.HIGHLIGHT, 0.35)}))
+    figure = tasks.confidence(labels, *measured, colours, highlight=lit)
     tall = figure["layout"]["height"] > MAX_HEIGHT
-    alt = "Mean confidence of the base model by task, with standard errors; click a line to list its rows"
+    alt = "Mean confidence of the base model by task, with standard errors; click a line to highlight its rows"
+
+    def take(point: Any) -> None:
+        task = int(order[point["point_index"]])
+        state.pick(Match(groups.filter(task), words=f"{groups.noun} {groups.labels[task]}"))
+
     with st.container(height=MAX_HEIGHT if tall else "content", border=False):
-        points = clicked_points(figure, "explore.confidence", alt)
+        clickable(figure, "explore.confidence", alt, take=take)
     if len(groups.names) > MAX_TASKS:
         st.caption(f"The {MAX_TASKS} tasks with the lowest confidence, of {len(groups.names):,}.")
-    if not points:
-        return None
-    place = points[0]["point_index"]
-    values = cached.measurements(confidences.run).columns.get("confidence")
-    rows = np.flatnonzero(groups.codes == order[place])
-    return (rows if values is None else bins.sort_by_value(rows, values)), labels[place]
 
 
 def draw_allocation(live: LiveSelection, bands: Bands, rows: int) -> None:
-    """Draw the share of the selection that each task gets, at every budget."""
+    """Draw the share of the selection that each task gets, and the share highlighted, at every budget."""
     order, n = live.selection.order.rows, len(bands.names)
     lengths = allocation.budget_lengths(len(order))
     allocated = allocation.count_allocation(order, bands.codes, n, lengths)
     colours, budget = tasks.band_colours(n, bands.ranked), len(live.selection.rows)
-    figure = tasks.allocation(bands.names, lengths, allocated.counts, allocated.shares, colours, rows, budget)
+    lit = live.count_highlighted(lengths)
+    share = None if lit is None else lit / np.maximum(lengths, 1)
+    bands_of = (bands.names, lengths, allocated.counts, allocated.shares, colours)
     alt = "Share of the selection that each task has, at every budget"
+    if lit is not None:
+        st.html(html_bars.legend({"share of the selection that is highlighted": theme.HIGHLIGHT}))
+    figure = tasks.allocation(*bands_of, rows, budget, share)
     show.chart(figure, key="explore.allocation", config=figures.CONFIG, alt=alt)
 
 

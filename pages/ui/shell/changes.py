@@ -99,10 +99,10 @@ def _store(now: Settings) -> None:
 # Highlight
 
 
-def pick(term: Term) -> None:
-    """Highlight the rows of a term, or narrow the highlight by it if the visitor has switched that on."""
-    now = settings().highlight
-    change(highlight=(*(one for one in now if one != term), term) if st.session_state.get(NARROW) else (term,))
+def pick(*terms: Term) -> None:
+    """Highlight the rows that match all of these terms; or narrow the highlight by them, if that is switched on."""
+    others = settings().highlight if st.session_state.get(NARROW) else ()
+    change(highlight=(*(one for one in others if one not in terms), *terms))
 
 
 def negate_term(term: Term) -> None:

@@ -37,11 +37,12 @@ class Search:
 
 @dataclass(frozen=True)
 class Area:
-    """Rows inside a polygon on the plane of two columns."""
+    """Rows inside a polygon on the plane of two columns. `log`: its x are log10 of the column."""
 
     x: str
     y: str
     outline: Outline
+    log: bool = False
     exclude: bool = False
     kind: str = field(default="area", init=False)
 

@@ -1,25 +1,31 @@
 """The highlighted rows: each term of the highlight as a mask of rows, and all terms together."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from core.errors import RecipeError, WinnowError
+from core.measurement.lookup import find_signal
 from core.measurement.runs import Run
-from core.schema import BoolArray, Pool
+from core.methods import build_method
+from core.schema import BoolArray, Method, Pool, Reading
 from core.selection.filters import Filter, apply_filters
-from core.selection.recipe import filter_columns
+from core.selection.recipe import DERIVED_TASK, filter_columns
 from core.selection.text_search import contains_text
 from pages.ui.controls import contenders
 from pages.ui.data import bins, cached, live_selection
 from pages.ui.data.bins import Values
+from pages.ui.data.grouping import Grouping, find_grouping
 from pages.ui.data.live_selection import LiveSelection
 from pages.ui.map.view import find_layout
 from pages.ui.row.scores import measured_methods
 from pages.ui.shell import state
 from pages.ui.shell.state import Contender
 from pages.ui.shell.terms import Area, MapArea, Match, Rows, Search, Sets, Term, describe
+
+SIGNALS = ("activations", "answers", "influence", "tasks")
 
 
 def evaluate(pool: Pool, run: Run, live: LiveSelection, terms: Sequence[Term]) -> tuple[BoolArray | None, list[str]]:
@@ -42,7 +48,7 @@ def find_rows(pool: Pool, run: Run, live: LiveSelection, term: Term) -> BoolArra
             return _search(pool, term.text)
         case Area():
             x, y = (_column(pool, run, live, name) for name in (term.x, term.y))
-            return _inside(x, y, term.outline)
+            return _inside(bins.log10(x) if term.log else x, y, term.outline)
         case MapArea():
             layout = find_layout(pool, run, term.map)
             return _inside(layout.x, layout.y, term.outline)
@@ -67,14 +73,30 @@ def _column(pool: Pool, run: Run, live: LiveSelection, name: str) -> Any:
     columns = live_selection.columns(run, live)
     if name in columns:
         return columns[name]
+    groups = find_grouping(pool, run)
+    if name == DERIVED_TASK and groups.column == name:
+        return _task_names(pool, groups.key, groups)
     try:
         return filter_columns({name}, live.method, pool, cached.measurements(run), state.settings().tags)[name]
     except RecipeError:
-        for method, other in measured_methods(pool):
+        for method, other in (*_signal_runs(pool, run), *measured_methods(pool)):
             others = cached.columns(other, method)
             if name in others:
                 return others[name]
         raise
+
+
+def _signal_runs(pool: Pool, run: Run) -> Iterator[tuple[Method, Run]]:
+    """Find the runs whose signals the Explore page shows under every method, each with its method as measured."""
+    for signal in SIGNALS:
+        other = find_signal(cached.workspace(), pool, signal, Reading(**run.reading))
+        if other is not None:
+            yield build_method(other.method["name"], other.method["params"]), other
+
+
+@cached.keep(cached.MAX_POOLS)
+def _task_names(pool: Pool, key: str, _groups: Grouping) -> pa.ChunkedArray:
+    return pa.chunked_array([pa.array(_groups.names, pa.string()).take(pa.array(_groups.codes))])
 
 
 @cached.keep()

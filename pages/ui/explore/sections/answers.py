@@ -8,8 +8,9 @@ from core.measurement.runs import Run
 from core.schema import Pool
 from pages.ui.controls import budget
 from pages.ui.data.live_selection import LiveSelection
-from pages.ui.explore import answer_bins, answers, coverage, picks, scores
+from pages.ui.explore import answer_bins, answers, coverage, scores
 from pages.ui.row import answer_source
+from pages.ui.shell import show
 
 
 def draw(verdict: Any, pool: Pool, run: Run, live: LiveSelection) -> None:
@@ -27,16 +28,15 @@ def draw(verdict: Any, pool: Pool, run: Run, live: LiveSelection) -> None:
 
 
 def _draw_figures(pool: Pool, run: Run, live: LiveSelection, scored: answers.ScoredAnswers, random: Any) -> None:
-    """Draw the plane and the bins; with a pick in each, show the rows in both."""
-    left, right = st.columns([6, 5], gap="medium")
+    left, right = show.columns([6, 5], gap="medium")
     with left:
         st.subheader("Dispersion and directions", anchor=False)
-        in_lasso = answers.draw_plane(scored, live)
+        answers.draw_directions(pool, scored, live)
     counts = answer_bins.count_by_bin(answer_bins.assign_bins(scored), live.selection.rows, random)
     with right:
         st.subheader("Selected share by semantic bin", anchor=False)
         st.markdown(answer_bins.describe(counts))
-        in_bin = answer_bins.draw_bins(counts, pool, scored)
+        answer_bins.draw_bins(counts, pool, scored, live)
         answers.draw_correlations(scored)
     st.caption(answers.describe_counts(scored))
-    scores.draw_rows(pool, run, live, picks.intersect(in_lasso, in_bin), key="answers")
+    scores.draw_highlighted(pool, run, live, answers.SCORE, scored.columns[answers.SCORE], highest=True)

@@ -12,7 +12,9 @@ from pages.ui.data.cached import find_coverage_run
 from pages.ui.data.grouping import find_grouping
 from pages.ui.data.live_selection import LiveSelection
 from pages.ui.explore import clusters, coverage, scores
-from pages.ui.shell import state
+from pages.ui.shell import show, state
+
+GAIN = "coverage_gain"
 
 
 def draw(verdict: Any, pool: Pool, run: Run, live: LiveSelection) -> None:
@@ -35,18 +37,19 @@ def _draw_figures(
     point: coverage.CoverageAtBudget,
     random: Any,
 ) -> None:
-    left, right = st.columns(2, gap="medium")
+    left, right = show.columns(2, gap="medium")
     with left:
         st.subheader("Coverage by budget", anchor=False)
         st.markdown(coverage.describe(point, curves))
-        coverage.draw_curve(curves, point, live.method.label, len(pool))
+        coverage.draw_curve(curves, point, live, len(pool))
         st.caption(coverage.reading_help(curves, coverage_run))
-    labels = cached.measurements(coverage_run).need("activation_cluster")
+    labels = cached.measurements(coverage_run).need(clusters.COLUMN)
     counts = clusters.count_by_cluster(labels, live.selection.rows, random)
     with right:
         st.subheader("Clusters of similar activations", anchor=False)
         st.markdown(clusters.describe(counts))
-        clicked = clusters.draw_bars(coverage_run, counts, find_grouping(pool, run))
-        link = glossary.link("activation_cluster", "Activation clusters")
-        st.caption(f"{link}: k-means over active neurons. Click a bar to list its rows.")
-    scores.draw_rows(pool, run, live, clicked, key="cluster")
+        clusters.draw_bars(counts, find_grouping(pool, run), live)
+        link = glossary.link(clusters.COLUMN, "Activation clusters")
+        st.caption(f"{link}: k-means over active neurons. Click a bar to highlight its rows.")
+    gains = cached.measurements(coverage_run).need(GAIN)
+    scores.draw_highlighted(pool, run, live, GAIN, gains, highest=True)

@@ -10,7 +10,8 @@ from core.schema import Pool
 from pages.ui import glossary
 from pages.ui.data.grouping import find_shift_grouping
 from pages.ui.data.live_selection import LiveSelection
-from pages.ui.explore import picks, scores, shifts
+from pages.ui.explore import scores, shifts
+from pages.ui.shell import show
 
 
 def draw(verdict: Any, pool: Pool, run: Run, live: LiveSelection) -> None:
@@ -21,15 +22,14 @@ def draw(verdict: Any, pool: Pool, run: Run, live: LiveSelection) -> None:
 
 
 def _draw_figures(pool: Pool, run: Run, live: LiveSelection) -> None:
-    """Draw both figures; with a pick in each, show the rows in both."""
-    left, right = st.columns([6, 4])
+    left, right = show.columns([6, 4])
     with left:
         st.subheader("ΔNLL and ΔH by row", anchor=False)
-        in_lasso = shifts.draw_plane(pool, run, live)
+        shifts.draw_shifts(pool, run, live)
     groups = find_shift_grouping(pool, run)
     with right:
         st.subheader(f"ΔH by {groups.noun}", anchor=False)
         less = f"{glossary.link('delta_entropy')} below 0 is expansion: the model became less certain."
-        st.caption(f"{less} Click a bar to list its rows. {groups.origin}")
-        clicked = shifts.draw_tasks(pool, run, live)
-    scores.draw_rows(pool, run, live, picks.intersect(in_lasso, clicked), key="shift")
+        st.caption(f"{less} Click a bar to highlight its rows. {groups.origin}")
+        shifts.draw_tasks(pool, run, live)
+    scores.draw_highlighted(pool, run, live, shifts.SHIFT_COLUMNS[1])

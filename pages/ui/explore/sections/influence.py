@@ -14,9 +14,10 @@ from pages.ui.explore import (
     influence_check,
     influence_extremes,
     influence_spread,
-    picks,
     scores,
 )
+from pages.ui.explore.influence import SCORE
+from pages.ui.shell import show
 
 
 def draw(verdict: Any, pool: Pool, run: Run, live: LiveSelection) -> None:
@@ -31,25 +32,20 @@ def draw(verdict: Any, pool: Pool, run: Run, live: LiveSelection) -> None:
     verdict.subheader(influence.headline(scored), anchor=False)
     st.caption(influence.reading_help(scored))
     scores.draw_warnings(influence.collect_warnings(scored))
-    _draw_figures(pool, run, live, scored)
+    left, right = show.columns(2, gap="medium")
+    with left:
+        st.subheader("Distribution of influence", anchor=False)
+        st.caption("Click a bar to highlight its rows.")
+        influence_spread.draw_ridges(scored, live)
+    with right:
+        st.subheader("Influence and response length", anchor=False)
+        influence_spread.draw_length_plane(pool, scored, live)
     influence_extremes.draw_ends(pool, scored, live)
-    left, right = st.columns([6, 5], gap="medium")
+    left, right = show.columns([6, 5], gap="medium")
     with left:
         influence_agreement.draw_agreement(pool, scored, live)
     with right:
         influence_agreement.draw_accuracy(scored)
         influence_check.draw_check(scored)
     influence_agreement.draw_pairs(scored)
-
-
-def _draw_figures(pool: Pool, run: Run, live: LiveSelection, scored: influence.ScoredInfluence) -> None:
-    """Draw histograms and lengths; with a pick in each, show the rows in both."""
-    left, right = st.columns(2, gap="medium")
-    with left:
-        st.subheader("Distribution of influence", anchor=False)
-        st.caption("Click a bar to list its rows.")
-        clicked = influence_spread.draw_ridges(scored, live)
-    with right:
-        st.subheader("Influence and response length", anchor=False)
-        in_lasso = influence_spread.draw_length_plane(scored, live)
-    scores.draw_rows(pool, run, live, picks.intersect(in_lasso, clicked), key="influence")
+    scores.draw_highlighted(pool, run, live, scored.column_of(scored.target), scored.columns[SCORE], highest=True)
