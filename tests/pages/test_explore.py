@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from streamlit.proto.WidgetStates_pb2 import WidgetState
+from streamlit.testing.v1 import AppTest
 
 from core.analysis.coverage_curve import PoolCoverage, trace_curve
 from core.measurement.run_data import load_measured
@@ -14,7 +16,12 @@ from core.methods import METHODS
 from core.selection.filters import Filter
 from pages.ui.data import cached
 from pages.ui.shell import state
+from pages.ui.shell.changes import NARROW
+from pages.ui.shell.open_row import OPEN
+from pages.ui.shell.terms import Area
+from pages.ui.theme import HIGHLIGHT
 from tests.pages.conftest import activation_coverage_run, entropy_shift_run, task_confidence_run
+from tests.pages.ui.workbench.test_highlight import page as highlighted_page
 
 
 def page_text(at) -> str:
@@ -145,62 +152,134 @@ def test_a_method_without_a_score_shows_the_measured_columns(run, app):
 
 
 def click(at, key, points=(), lasso=()):
-    at.session_state[key] = {"selection": {"points": list(points), "box": [], "lasso": list(lasso)}}
-    at.run()
+    """Click on bars or dots of the figure with this key, or draw a lasso in it, as a browser reports it."""
+    figure = next(chart for chart in at.get("plotly_chart") if chart.proto.id.endswith(f"-{key}"))
+    selection = {"points": list(points), "point_indices": [], "box": [], "lasso": list(lasso)}
+    states = at._tree.get_widget_states()
+    states.widgets.append(WidgetState(id=figure.proto.id, string_value=json.dumps({"selection": selection})))
+    at._run(states)
     assert not at.exception
+
+
+def highlight(at):
+    return at.session_state[state.SETTINGS].highlight
+
+
+def lit(at):
+    """Return the highlighted rows, evaluated anew from the stored settings."""
+    other = AppTest.from_function(highlighted_page, args=(highlight(at),), default_timeout=60).run()
+    mask, failures = other.session_state["result"]
+    assert not failures
+    assert f"**{mask.sum()} row{'' if mask.sum() == 1 else 's'} highlighted**" in page_text(at)
+    return np.flatnonzero(mask).tolist()
+
+
+def marks(figure, colour=HIGHLIGHT):
+    """Return the traces of a figure in the colour of the highlight."""
+    return [t for t in figure["data"] if colour in (t.get("marker", {}).get("color"), t.get("line", {}).get("color"))]
 
 
 def test_a_clicked_bar_lists_its_rows_lowest_score_first(run, app):
     at = app("explore")
+    assert not marks(figures(at)[0])
     inside = next(trace for trace in figures(at)[0]["data"] if trace["name"] == "unselected")
     fullest = int(np.argmax(inside["y"]))
+    counts = sum(trace["y"][fullest] for trace in figures(at)[0]["data"])
     click(at, "explore.histogram.delta_entropy", [{"customdata": [fullest, ""]}])
     table = at.dataframe[0].value
-    counts = sum(trace["y"][fullest] for trace in figures(at)[0]["data"])
-    assert len(table) == counts > 3
+    assert len(table) == counts == len(lit(at)) > 3
     assert table["Score"].is_monotonic_increasing
-    assert f"**{counts} rows** · ΔH" in page_text(at)
+    assert f"**{counts} rows highlighted**, lowest ΔH first" in page_text(at)
+    (steps,) = marks(figures(at)[0])
+    assert steps["y"][fullest] == sum(steps["y"]) == counts
 
 
-def test_a_lasso_selects_all_rows_inside_it_not_only_the_dots(run, app):
+def test_an_empty_event_keeps_the_highlight(run, app):
+    at = app("explore")
+    click(at, "explore.histogram.delta_entropy", [{"customdata": [30, ""]}])
+    now = highlight(at)
+    click(at, "explore.histogram.delta_entropy")
+    assert highlight(at) == now != ()
+
+
+def test_a_lasso_highlights_all_rows_inside_it_not_only_the_dots(run, app):
     at = open_section(app("explore"), "Entropy shift")
     everything = {"x": [-9.0, 9.0, 9.0, -9.0], "y": [-9.0, -9.0, 9.0, 9.0]}
     click(at, "explore.shift", lasso=[everything])
-    assert "**240 rows** · inside the lasso, lowest ΔH first" in page_text(at)
+    assert highlight(at) == (Area("delta_nll", "delta_entropy", ((-9, -9), (9, -9), (9, 9), (-9, 9))),)
+    assert "**240 rows highlighted**, lowest ΔH first" in page_text(at)
+    (dots,) = marks(figures(at)[0])
+    assert dots["name"] == "highlighted" and sorted(dots["customdata"]) == list(range(240))
 
 
-def test_if_almost_no_row_expands_the_spread_replaces_the_shares(run, app, remeasure):
+def test_a_clicked_dot_opens_its_row_and_changes_no_highlight(run, app):
+    at = open_section(app("explore"), "Entropy shift")
+    click(at, "explore.shift", [{"customdata": 11}])
+    assert at.session_state[OPEN].id == "row-11" and not highlight(at)
+    assert any(block.value.startswith("Question 11:") for block in at.text)
+
+
+def test_a_clicked_bar_of_a_task_highlights_one_side_of_zero(run, pool, app):
+    columns = load_measured(run).columns
+    shifted = columns["entropy"] - columns["entropy_cal"]
+    at = open_section(app("explore"), "Entropy shift")
+    names = [label.split(" · ")[0] for label in figures(at)[1]["layout"]["yaxis"]["ticktext"]]
+    task = np.array(pool.rows["task"].to_pylist())
+    for side, expected in enumerate((shifted < 0, shifted >= 0)):
+        click(at, "explore.tasks", [{"curve_number": side, "point_index": 1}])
+        assert lit(at) == np.flatnonzero(expected & (task == names[1])).tolist()
+        assert [term.words for term in highlight(at)] == [f"task {names[1]}", ("expansion", "compression")[side]]
+        (circles,) = marks(figures(at)[1])
+        assert circles["x"] == [None, (100, 0)[side], None]
+        assert circles["hovertext"][1] == f"{len(lit(at))} of {sum(task == names[1])} rows highlighted"
+    now = highlight(at)
+    click(at, "explore.tasks", [{"curve_number": 2, "point_index": 0}])  # a mark, not a bar
+    assert highlight(at) == now
+
+
+def test_a_bar_of_quantiles_highlights_the_rows_of_the_task_that_have_a_shift(run, app, remeasure, pool):
     columns = load_measured(run).columns
     at = open_section(app("explore"), "Entropy shift")
     assert at.get_by_key(f"explore.view.{run.id}").value == "Share expanding"
-    other = remeasure(entropy_cal=columns["entropy_cal"] - 5)  # all compress
+    calibrated = columns["entropy_cal"] - 5  # all compress
+    calibrated[:3] = np.nan
+    other = remeasure(entropy_cal=calibrated)
     at = open_section(app("explore"), "Entropy shift")
     assert verdict(at).startswith("The median ΔH of selected rows is ")
-    assert not at.exception
     assert at.get_by_key(f"explore.view.{other.id}").value == "Quantiles of ΔH"
-    assert "All rows: 0% expand (0), 100% compress (240)" in page_text(at)
+    assert "All rows: 0% expand (0), 100% compress (237)" in page_text(at)
     click(at, "explore.spread", [{"curve_number": 0, "point_index": 1}])
-    assert len(at.dataframe[0].value["Task"].unique()) == 1
-    assert "**80 rows**" in page_text(at) or "**81 rows**" in page_text(at)
+    name = figures(at)[1]["layout"]["yaxis"]["ticktext"][1].split(" · ")[0]
+    rows = [row for row, task in enumerate(pool.rows["task"].to_pylist()) if task == name and row > 2]
+    assert lit(at) == rows and len(rows) in (79, 80)
+    assert [term.words for term in highlight(at)] == [f"task {name}", "with ΔH"]
 
 
-def test_a_lasso_and_a_clicked_task_are_combined(run, app):
+def test_a_bar_narrows_a_lasso_if_that_is_switched_on(run, app):
     at = open_section(app("explore"), "Entropy shift")
     below = {"x": [-9.0, 9.0, 9.0, -9.0], "y": [-9.0, -9.0, 0.0, 0.0]}
     click(at, "explore.shift", lasso=[below])
+    at.toggle(key=NARROW).set_value(True).run()
     click(at, "explore.tasks", [{"curve_number": 1, "point_index": 0}])  # compression: above 0
-    assert "**0 rows** · inside the lasso" in page_text(at)
-    click(at, "explore.tasks", [{"curve_number": 0, "point_index": 0}])
-    task = at.dataframe[0].value["Task"].unique().tolist()
-    assert len(task) == 1
+    assert lit(at) == [] and len(highlight(at)) == 3
+    assert "**0 rows highlighted**" in page_text(at)
 
 
-def test_a_row_can_be_pinned_from_here(run, app):
-    at = open_section(app("explore"), "Entropy shift")
-    click(at, "explore.shift", [{"customdata": 11}])
-    assert at.dataframe[0].value["Id"].tolist() == ["row-11"]
-    at.button(key="explore.shift.pin.in").click().run()
-    assert [(pin.id, pin.side) for pin in at.session_state[state.SETTINGS].pins] == [("row-11", "in")]
+def test_rows_of_one_view_stay_lit_in_every_section_and_under_every_method(
+    run, coverage_run, confidence_run, divergence_run, app
+):
+    at = choose(app("explore"), "answer_divergence")
+    click(at, "explore.bins", [{"customdata": 1}])
+    expected = lit(at)
+    assert expected == np.flatnonzero(load_measured(divergence_run).columns["semantic_bin"] == 1).tolist()
+    for method in ("answer_divergence", "entropy_shift"):
+        choose(at, method)
+        for section, count in {"Score": 1, "Entropy shift": 2, "Coverage": 2, "Tasks": 1, "Answers": 2}.items():
+            if section not in sections(at):
+                continue
+            open_section(at, section)
+            assert lit(at) == expected, (method, section)
+            assert sum(bool(marks(figure)) for figure in figures(at)) == count, (method, section)
 
 
 # Sections
@@ -335,9 +414,21 @@ def test_a_clicked_cluster_lists_its_rows(coverage, coverage_run):
     clusters = load_measured(coverage_run).columns["activation_cluster"]
     assert sum(traces(coverage, 1)[2]["y"]) == 240  # sizes
     click(coverage, "explore.clusters", [{"point_index": 2, "curve_number": 1}])
-    cluster_rows = int((clusters == 2).sum())
-    assert f"**{cluster_rows} rows** · activation cluster 3" in page_text(coverage)
-    assert len(coverage.dataframe[0].value) == cluster_rows
+    assert lit(coverage) == np.flatnonzero(clusters == 2).tolist()
+    assert highlight(coverage)[0].words == "activation cluster 3"
+    assert "highlighted**, highest Coverage gain first" in page_text(coverage)
+    curves, bars = figures(coverage)
+    assert marks(bars)[0]["y"] == [len(lit(coverage)) if k == 2 else 0 for k in range(len(marks(bars)[0]["y"]))]
+    assert marks(curves)[0]["y"][0] == 0 and marks(curves)[0]["y"][-1] == pytest.approx(100)  # of these rows
+
+
+def test_the_last_bar_highlights_all_clusters_that_it_combines(coverage, coverage_run, monkeypatch):
+    monkeypatch.setattr("pages.ui.explore.clusters.MAX_BARS", 3)
+    clusters = load_measured(coverage_run).columns["activation_cluster"]
+    coverage.run()
+    click(coverage, "explore.clusters", [{"point_index": 2, "curve_number": 1}])
+    assert lit(coverage) == np.flatnonzero(clusters >= 2).tolist()
+    assert highlight(coverage)[0].words == f"{clusters.max() - 1} more activation clusters"
 
 
 # Tasks
@@ -369,8 +460,10 @@ def test_tasks_are_sorted_by_confidence_and_one_prompt_has_no_error(tasks, pool)
 
 def test_a_clicked_task_lists_its_rows_measured_ones_first(tasks, pool, confidence_run):
     click(tasks, "explore.confidence", [{"point_index": 0, "curve_number": 0}])
-    labels = tasks.dataframe[0].value
     least = cached.tasks(pool)[0][1]
+    assert lit(tasks) == [row for row, name in enumerate(pool.rows["task"].to_pylist()) if name == least]
+    assert figures(tasks)[0]["data"][0]["x"][1:] == [0, 0]  # the share of each line that is lit
+    labels = tasks.dataframe[0].value
     assert set(labels["Task"]) == {least}
     first = [int(i.removeprefix("row-")) for i in labels["Id"][:8]]
     assert np.isfinite(load_measured(confidence_run).columns["confidence"][first]).all()
@@ -394,7 +487,7 @@ def test_without_confidence_the_allocation_is_still_drawn(run, app):
 
 
 def test_derived_tasks_are_labelled_as_derived(unlabelled, workspace, app):
-    task_confidence_run(workspace, unlabelled)
+    run = task_confidence_run(workspace, unlabelled)
     at = choose(app("explore"), "task_confidence")
     assert "least confident on derived 2 (0.25) and most confident on derived 3 (0.80)" in verdict(at)
     assert (
@@ -404,6 +497,7 @@ def test_derived_tasks_are_labelled_as_derived(unlabelled, workspace, app):
     assert "Confidence by derived task" in [part.value for part in at.subheader]
     click(at, "explore.confidence", [{"point_index": 0, "curve_number": 0}])
     assert set(at.dataframe[0].value["Task"]) == {"derived 2: plus"}
+    assert lit(at) == np.flatnonzero(load_measured(run).columns["task_code"] == 1).tolist()
 
 
 def test_derived_tasks_are_shown_under_a_method_measured_earlier(unlabelled, workspace, app):
@@ -414,6 +508,8 @@ def test_derived_tasks_are_shown_under_a_method_measured_earlier(unlabelled, wor
     assert "least confident on derived 2" in verdict(at)
     open_section(at, "Entropy shift")
     assert "ΔH by derived task" in [part.value for part in at.subheader]
+    click(at, "explore.tasks", [{"curve_number": 0, "point_index": 0}])
+    assert len(set(at.dataframe[0].value["Task"])) == 1 and lit(at)
 
 
 def test_a_pool_of_prompts_is_explored_without_mention_of_responses(prompts_only, workspace, app):

@@ -6,7 +6,6 @@ import streamlit as st
 
 from core.measurement.runs import Run
 from core.schema import Pool
-from pages.ui.controls import budget
 from pages.ui.data.live_selection import LiveSelection
 from pages.ui.explore import answer_bins, answers, coverage, scores
 from pages.ui.row import answer_source
@@ -20,8 +19,6 @@ def draw(verdict: Any, pool: Pool, run: Run, live: LiveSelection) -> None:
     scored = answers.score_answers(source, live)
     verdict.subheader(answers.headline(scored, live), anchor=False)
     st.caption(answers.reading_help(scored))
-    if scored.method is live.method:
-        budget.live_parameters(run, scored.method)
     scores.draw_warnings(answers.check_score(scored).warnings)
     random = coverage.random_selections(run, live.selection)
     _draw_figures(pool, run, live, scored, random)

@@ -6,7 +6,6 @@ import streamlit as st
 
 from core.measurement.runs import Run
 from core.schema import Pool
-from pages.ui.controls import budget
 from pages.ui.data.live_selection import LiveSelection
 from pages.ui.explore import (
     influence,
@@ -25,9 +24,7 @@ def draw(verdict: Any, pool: Pool, run: Run, live: LiveSelection) -> None:
     source = influence.find_influence_run(pool, run)
     assert source is not None
     scored = influence.score_influence(source, live)
-    if scored.method is live.method:
-        budget.live_parameters(run, scored.method)
-    else:
+    if scored.method is not live.method:
         scored = influence.choose_target(scored)
     verdict.subheader(influence.headline(scored), anchor=False)
     st.caption(influence.reading_help(scored))
