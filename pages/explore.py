@@ -5,11 +5,12 @@ import streamlit as st
 from core.schema import Pool
 from pages.ui.explore.sections import catalogue
 from pages.ui.shell import show, state
+from pages.ui.shell.open_row import PAGE
 from pages.ui.workbench import bar, layout
 from pages.ui.workbench.layout import Places
 
 
-@st.fragment
+@st.fragment(key=PAGE)
 def explore(pool: Pool, places: Places) -> None:
     """Draw everything that depends on the bar: the verdict and one section."""
     with places.heading:

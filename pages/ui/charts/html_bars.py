@@ -162,3 +162,13 @@ def legend(names: Mapping[str, str], lead: str = "") -> str:
     ]
     words = f'<span style="{QUIET}">{escape(lead)}</span>' if lead else ""
     return f'<div style="{FONT}display:flex;flex-wrap:wrap;gap:4px 16px">{words}{"".join(items)}</div>'
+
+
+def colour_bar(stops: Sequence[str], ticks: Sequence[str], title: str) -> str:
+    """Draw a bar of colours from left to right with numbers below it, after its title."""
+    numbers = "".join(f"<span>{escape(tick)}</span>" for tick in ticks)
+    return (
+        f'<div style="{FONT}max-width:420px"><div>{escape(title)}</div><div style="height:10px;margin:3px 0;'
+        f'background:linear-gradient(90deg,{",".join(stops)})"></div>'
+        f'<div style="display:flex;justify-content:space-between;{NUMBERS}">{numbers}</div></div>'
+    )

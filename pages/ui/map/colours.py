@@ -1,27 +1,31 @@
-"""Colours of the rows on the map: by a score, or by a category."""
+"""Colours of the rows on the map: by any measured column of any run, or by a category."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import streamlit as st
 
-from core.measurement.runs import Run
-from core.schema import IntArray, Pool
+from core.measurement.lookup import reads_alike
+from core.measurement.runs import Run, list_runs
+from core.schema import BoolArray, IntArray, Pool, Reading
 from pages.ui.data import cached, live_selection
 from pages.ui.data.bins import Values
 from pages.ui.data.cached import find_coverage_run
 from pages.ui.data.grouping import find_grouping
 from pages.ui.data.live_selection import LiveSelection
+from pages.ui.map.clusters import Clusters
 from pages.ui.row import answer_source
 from pages.ui.shell import state
 from pages.ui.theme import REST, SELECTED, WARNING
-from pages.ui.words import meaning
+from pages.ui.words import is_identifier, meaning
 
 # Categories without a meaning of their own, largest first. At least 28 apart (CIE76 Lab), also with the three
 # common colour-vision deficiencies simulated after Machado et al. 2009; visible on white and on the dark background.
 CATEGORY_COLOURS = ("#6F86FF", "#FF967D", "#2C6544", "#D0BD37", "#3DD7FF", "#9D199B", "#7C1CF4", "#886A00")
 OTHERS = "others"
 SELECTION, RANK, TASK, CLUSTER, BIN, FAULT = "selection", "rank", "task", "cluster", "bin", "known bad row"
+NAMED = "named cluster"  # the clusters that have their names on the map
 COLUMN = "column."  # prefix of score columns
 
 
@@ -52,18 +56,47 @@ def colour_choices(pool: Pool, run: Run, live: LiveSelection) -> dict[str, str]:
         labels[FAULT] = "Known bad rows"
     if len(groups.names) > 1:
         labels[TASK] = groups.noun.capitalize()
+    labels[NAMED] = "Clusters named on the map"
     if find_coverage_run(pool, run) is not None:
         labels[CLUSTER] = "Activation cluster"
     if answer_source.find_answers_run(pool, run) is not None:
         labels[BIN] = "Semantic bin"
-    return labels | {f"{COLUMN}{name}": meaning(name).label for name in live_selection.numbers(run, live)}
+    own = live_selection.numbers(run, live)
+    return labels | {f"{COLUMN}{name}": meaning(name).label for name in [*own, *_others(pool, run, own)]}
 
 
-def colour_rows(by: str, pool: Pool, run: Run, live: LiveSelection) -> Colours:
+def choose_colours(pool: Pool, run: Run, live: LiveSelection) -> str:
+    """Let the user choose what rows are coloured by."""
+    choices = colour_choices(pool, run, live)
+    bound = state.view_choice("colour", list(choices), "explore.map.colour")
+    return str(st.selectbox("Colour by", list(choices), format_func=choices.__getitem__, width=200, **bound))
+
+
+def choose_bright_rows(by: str, pool: Pool, live: LiveSelection) -> BoolArray:
+    """Let the user dim the unselected rows; return the mask of rows in their own colour, (N,)."""
+    plain, bound = by == SELECTION, state.view_choice("dim", (True, False), "explore.map.grey")
+    dim = st.toggle("Dim unselected rows", disabled=plain, **bound)
+    bright = np.full(len(pool), plain or not dim, np.bool_)
+    bright[live.selection.rows] = True
+    return bright
+
+
+def _others(pool: Pool, run: Run, own: Collection[str]) -> dict[str, Run]:
+    """Return the numeric columns of other runs under the same reading, each with the newest run that has it."""
+    reading, columns = Reading(**run.reading), {}
+    for other in list_runs(cached.workspace(), pool.fingerprint):
+        if other.id != run.id and reads_alike(other, reading):
+            for name in other.columns:
+                if name not in own and not is_identifier(name):
+                    columns.setdefault(name, other)
+    return columns
+
+
+def colour_rows(by: str, pool: Pool, run: Run, live: LiveSelection, clusters: Clusters | None) -> Colours:
     """Colour every row of the pool by one of the choices."""
     if by.startswith(COLUMN):
         name = by.removeprefix(COLUMN)
-        return ContinuousColours(meaning(name).title, live_selection.columns(run, live)[name])
+        return ContinuousColours(meaning(name).title, column_values(name, pool, run, live))
     if by == RANK:
         return ContinuousColours("rank (1 = first)", ranks(live, len(pool)))
     if by == FAULT:
@@ -71,9 +104,22 @@ def colour_rows(by: str, pool: Pool, run: Run, live: LiveSelection) -> Colours:
     if by == TASK:
         groups = find_grouping(pool, run)
         return colour_by_category(groups.labels, groups.codes)
+    if by == NAMED and clusters is not None:
+        return colour_by_category([clusters.name(k) for k in range(len(clusters.words))], clusters.codes)
     if by in (CLUSTER, BIN):
         return _colour_by_number(by, pool, run)
     return colour_by_selection(live, len(pool))
+
+
+def column_values(name: str, pool: Pool, run: Run, live: LiveSelection) -> Values:
+    """Return a column of the current run and method, or else of another run, (N,); only that column is loaded."""
+    own = live_selection.columns(run, live)
+    return own[name] if name in own else _load_column(_others(pool, run, own)[name], name)
+
+
+@cached.keep()
+def _load_column(run: Run, name: str) -> Values:
+    return run.load_columns([name])[name].astype(np.float32)
 
 
 def colour_by_selection(live: LiveSelection, n: int) -> CategoricalColours:

@@ -4,23 +4,27 @@ from dataclasses import dataclass
 
 import numpy as np
 import streamlit as st
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 
 from core.analysis import maps
 from core.analysis.maps import EmbeddingSource
 from core.analysis.projection import bounding_frame, count_in_cells
+from core.analysis.raster import SIDE
 from core.errors import WorkspaceError
 from core.measurement.runs import Run
-from core.schema import IntArray, Pool, Reading
+from core.schema import BoolArray, IntArray, Pool, Reading
 from core.workspace.files import is_whole
 from pages.ui.data import cached
 from pages.ui.data.bins import Values
 from pages.ui.data.live_selection import LiveSelection
 from pages.ui.map import job
-from pages.ui.map.figure import SIDE
 from pages.ui.shell import state
 from pages.ui.words import escape_markdown, join_range, the_model
 
 CELLS = 128  # of the density, per side
+BLUR = 1.0  # of the density, in cells
+MARGIN = 0.03  # of the longer side, around the rows
 COARSE = 24  # cells per side of the grid in the headline
 MAX_PAGE_BYTES = 150_000_000  # bytes of embeddings to read in the page; more are left to a job
 UMAP, PCA = "UMAP", "PCA"
@@ -36,8 +40,14 @@ class MapLayout:
     y: Values
     rows: IntArray  # rows on the map
     cell: IntArray  # (N,) of COARSE x COARSE; −1: none
-    density: IntArray  # (CELLS, CELLS)
+    shade: NDArray[np.uint8]  # (CELLS, CELLS) of the density, 0..255
+    bounds: tuple[float, float, float, float]  # around the rows: x low, x high, y low, y high
     share: tuple[float, ...]  # share of the variance along each PCA axis
+
+    @property
+    def name(self) -> str:
+        """Return what a link calls the map: its content key and its layout."""
+        return self.key.rpartition("/")[2]
 
 
 def find_sources(pool: Pool, run: Run) -> dict[str, EmbeddingSource]:
@@ -53,15 +63,12 @@ def _find_sources(pool: Pool, run: Run, runs: tuple[str, ...]) -> dict[str, Embe
 
 def choose_map(available: dict[str, EmbeddingSource]) -> tuple[EmbeddingSource, str]:
     """Let the user choose the embedding and the layout."""
-    left, right, _ = st.columns([5, 3, 4], vertical_alignment="bottom")
-    with left:
-        bound = state.view_choice("map", list(available), "explore.map.of")
-        format = job.NAMES.__getitem__
-        of = st.segmented_control("Map of", list(available), required=True, format_func=format, **bound)
-    with right:
-        bound = state.view_choice("projection", (UMAP, PCA), "explore.map.layout")
-        help = "UMAP keeps similar rows together. PCA shows the first two principal components and needs no waiting."
-        layout = st.segmented_control("Projection", (UMAP, PCA), required=True, help=help, **bound)
+    bound = state.view_choice("map", list(available), "explore.map.of")
+    format = job.NAMES.__getitem__
+    of = st.segmented_control("Map of", list(available), required=True, format_func=format, **bound)
+    bound = state.view_choice("projection", (UMAP, PCA), "explore.map.layout")
+    help = "UMAP keeps similar rows together. PCA shows the first two principal components and needs no waiting."
+    layout = st.segmented_control("Projection", (UMAP, PCA), required=True, help=help, **bound)
     return available.get(str(of), next(iter(available.values()))), str(layout)
 
 
@@ -81,12 +88,13 @@ def load_layout(source: EmbeddingSource, layout: str) -> MapLayout | None:
     return _load_layout(str(folder), "pca", source)
 
 
-def find_layout(pool: Pool, run: Run, key: str) -> MapLayout:
-    """Load the map with this key. Raise WorkspaceError if it is not stored for the pool."""
-    folder, _, layout = key.rpartition(" ")
+def find_layout(pool: Pool, run: Run, name: str) -> MapLayout:
+    """Load the map of this name. Raise WorkspaceError if it is not stored for the pool."""
+    key, _, layout = name.rpartition(" ")
     for source in find_sources(pool, run).values():
-        if str(maps.map_folder(cached.workspace(), source, job.SEED)) == folder:
-            return _load_layout(folder, layout, source)
+        folder = maps.map_folder(cached.workspace(), source, job.SEED)
+        if folder.name == key and layout in maps.LAYOUTS:
+            return _load_layout(str(folder), layout, source)
     raise WorkspaceError("The map it was drawn on is not stored for this pool.")
 
 
@@ -103,8 +111,23 @@ def _load_layout(folder: str, layout: str, _source: EmbeddingSource) -> MapLayou
     at = np.minimum(scaled[rows] * COARSE / SIDE, COARSE - 1).astype(np.int64)
     cell[rows] = at[:, 1] * COARSE + at[:, 0]
     x, y = np.ascontiguousarray(scaled.T)
-    density = count_in_cells(scaled, (0, SIDE, 0, SIDE), CELLS)
-    return MapLayout(f"{folder} {layout}", layout, x, y, rows, cell, density, tuple(about["share"]))
+    shade = shade_density(count_in_cells(scaled, (0, SIDE, 0, SIDE), CELLS))
+    around = find_bounds(x[rows], y[rows])
+    return MapLayout(f"{folder} {layout}", layout, x, y, rows, cell, shade, around, tuple(about["share"]))
+
+
+def find_bounds(x: Values, y: Values) -> tuple[float, float, float, float]:
+    """Return the frame around these positions: x low, x high, y low, y high; the whole map if there are none."""
+    if not len(x):
+        return 0, SIDE, 0, SIDE
+    margin = MARGIN * max(float(np.ptp(x)), float(np.ptp(y)), 1.0)
+    return float(x.min()) - margin, float(x.max()) + margin, float(y.min()) - margin, float(y.max()) + margin
+
+
+def shade_density(counts: IntArray) -> NDArray[np.uint8]:
+    """Return the shade of each cell (G, G), 0..255, by the logarithm of the rows in and around it."""
+    shade = np.log1p(gaussian_filter(counts.astype(np.float32), BLUR))
+    return (255 * shade / max(float(shade.max()), 1e-9)).astype(np.uint8)
 
 
 # Text
@@ -124,12 +147,19 @@ def headline(map_layout: MapLayout, live: LiveSelection, random: list[IntArray])
 
 def share_of_cells(cell: IntArray, rows: IntArray) -> float:
     """Return the share of occupied cells that contain one of `rows`; NaN if no cell is occupied."""
-    occupied, reached_cells = (np.unique(codes[codes >= 0]) for codes in (cell, cell[rows]))
-    return len(reached_cells) / len(occupied) if len(occupied) else float("nan")
+    occupied, reached = (_occupied(codes) for codes in (cell, cell[rows]))
+    return int(reached.sum()) / int(occupied.sum()) if occupied.any() else float("nan")
 
 
-def describe(map_layout: MapLayout, source: EmbeddingSource, sent_rows: int, pool: Pool) -> str:
-    """Explain what the map shows and how many rows are sent."""
+def _occupied(codes: IntArray) -> BoolArray:
+    """Return which cells contain a row, (COARSE · COARSE,); codes −1 are in none."""
+    occupied = np.zeros(COARSE * COARSE + 1, np.bool_)
+    occupied[codes] = True
+    return occupied[:-1]
+
+
+def describe(map_layout: MapLayout, source: EmbeddingSource, shown: str, pool: Pool) -> str:
+    """Explain what the map shows; `shown`: how many rows have a dot."""
     by = escape_markdown(the_model(source.model))
     how = f"first two principal components, {100 * sum(map_layout.share):.0f}% of variance"
     how = (
@@ -137,11 +167,7 @@ def describe(map_layout: MapLayout, source: EmbeddingSource, sent_rows: int, poo
         if map_layout.layout == "umap"
         else how
     )
-    text = f"Embeddings of {job.NAMES[source.kind].lower()} by {by}: {how}."
-    n = len(map_layout.rows)
-    sent = (
-        f"{sent_rows:,} of {n:,} rows shown over the density of all rows" if sent_rows < n else f"All {n:,} rows shown"
-    )
-    lacking = len(pool) - n
-    sent += f"; {lacking:,} rows without an embedding are not on the map." if lacking else "."
-    return f"{text} {sent} Reach: share of occupied cells ({COARSE}×{COARSE} grid) that contain a selected row."
+    text = f"Embeddings of {job.NAMES[source.kind].lower()} by {by}: {how}. {shown}"
+    lacking = len(pool) - len(map_layout.rows)
+    text += f"; {lacking:,} rows without an embedding are not on the map." if lacking else "."
+    return f"{text} Reach: share of occupied cells ({COARSE}×{COARSE} grid) that contain a selected row."

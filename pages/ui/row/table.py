@@ -15,7 +15,7 @@ from pages.ui.data import live_selection
 from pages.ui.data.grouping import Grouping, find_grouping
 from pages.ui.row.pins import SIDES
 from pages.ui.shell import show, state
-from pages.ui.shell.open_row import HAS_TABLE, TABLE
+from pages.ui.shell.open_row import FOLLOWER, TABLE
 from pages.ui.words import display_column, meaning, shorten
 
 PAGE = 100  # rows in the table at once
@@ -33,7 +33,7 @@ def draw(
         return
     if note:
         st.caption(note)
-    st.session_state[HAS_TABLE] = True
+    st.session_state[FOLLOWER] = st.session_state.get(FOLLOWER) or TABLE
     _table(pool, run, rows, key, method, selection)
 
 

@@ -12,8 +12,8 @@ from pages.ui.data import live_selection
 from pages.ui.words import shorten
 
 OPEN = "winnow.open"  # the open row, or None
-HAS_TABLE = "winnow.table"  # whether the page has a table of rows
-READER, TABLE = "reader", "rows"  # keys of the fragments that draw the reader, and a table of rows
+FOLLOWER = "winnow.follower"  # key of the fragment of the page that shows which row is open; None: no view does
+READER, TABLE, PAGE = "reader", "rows", "page"  # keys of fragments: the reader, a table of rows, all below the title
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,13 +33,14 @@ def find_open() -> OpenRow | None:
 
 
 def open_row(pool: Pool, rows: IntArray | Sequence[int], position: int = 0) -> None:
-    """Open a row of a list in the reader; for callbacks. Only the reader and the tables of rows are drawn again."""
+    """Open a row of a list in the reader; for callbacks. Only the reader and what follows it are drawn again."""
     listed = np.asarray(rows, np.int64)
     row = int(listed[position])
     was_open = find_open() is not None
     _set(OpenRow(pool.rows["id"][row].as_py(), row, listed, position))
     if was_open:
-        st.rerun([READER, TABLE] if st.session_state.get(HAS_TABLE) else READER)
+        follower = st.session_state.get(FOLLOWER)
+        st.rerun([READER, follower] if follower else READER)
     st.rerun()  # the whole page: the reader takes a part of its width
 
 

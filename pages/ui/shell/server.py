@@ -1,4 +1,4 @@
-"""Web server options: security headers, downloads and warm-up. No page logic.
+"""Web server options: security headers, downloads, figures' data and warm-up. No page logic.
 
 `streamlit run app.py` finds the `st.App` in app.py, which is built from `app_options`.
 """
@@ -11,9 +11,11 @@ import os
 import re
 import secrets
 import sys
-from collections.abc import AsyncIterator
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import streamlit as st
@@ -31,9 +33,13 @@ from pages.ui.shell.visitor_cookie import VisitorCookie
 from pages.ui.words import escape_markdown
 
 ROUTE = "/download"
+DATA_ROUTE = "/data"  # what a figure fetches by itself
+MAX_SERVED = 24  # bodies in memory, for all visitors: about 3 MB each
 MOVED = {"/pool": "/", "/score": "/measure"}  # the Pool page is the front page; the Measure page was called Score
 _SECRET = secrets.token_bytes(32)  # new in every process, so old links are invalid
 _OFFERED: dict[str, tuple[Path, str]] = {}
+_SERVED: OrderedDict[str, bytes] = OrderedDict()  # last asked for at the end
+_SERVING = Lock()
 
 
 # Downloads
@@ -65,6 +71,29 @@ async def redirect(request: Request) -> Response:
     """Redirect an address in MOVED, with its query. Streamlit itself would report that there is no such page."""
     target = MOVED[request.url.path.removeprefix(_base())]
     return RedirectResponse(f"{_base()}{target}" + (f"?{request.url.query}" if request.url.query else ""))
+
+
+# Data of figures
+
+
+def data_url(key: str, make: Callable[[], bytes]) -> str:
+    """Return a URL under which a figure fetches JSON; it cannot be guessed. `key` identifies the content."""
+    digest = hmac.new(_SECRET, key.encode(), hashlib.sha256).hexdigest()[:32]
+    with _SERVING:
+        if digest not in _SERVED:
+            _SERVED[digest] = make()
+        _SERVED.move_to_end(digest)
+        while len(_SERVED) > MAX_SERVED:
+            _SERVED.popitem(last=False)
+    return f"{_base()}{DATA_ROUTE}/{digest}"
+
+
+async def send_data(request: Request) -> Response:
+    """Send JSON that was offered by `data_url`; status 404 for any other key. Browsers do not store it."""
+    body = _SERVED.get(request.path_params["key"])
+    if body is None:
+        return PlainTextResponse("This figure is no longer there. Reload the page.", status_code=404)
+    return Response(body, media_type="application/json", headers={"Cache-Control": "no-store"})
 
 
 # Headers
@@ -164,6 +193,7 @@ def app_options() -> dict[str, Any]:
     return {
         "routes": [
             Route(f"{_base()}{ROUTE}/{{key}}", send_file, methods=["GET", "HEAD"]),
+            Route(f"{_base()}{DATA_ROUTE}/{{key}}", send_data),
             *(Route(f"{_base()}{address}", redirect) for address in MOVED),
         ],
         "middleware": [Middleware(SecurityHeaders), Middleware(Access, token=token), Middleware(VisitorCookie)],

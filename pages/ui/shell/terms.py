@@ -49,12 +49,23 @@ class Area:
 
 @dataclass(frozen=True)
 class MapArea:
-    """Rows inside a polygon on a map. `map`: the key of the map."""
+    """Rows inside a polygon on a map. `map`: the name of the map."""
 
     map: str
     outline: Outline
     exclude: bool = False
     kind: str = field(default="map", init=False)
+
+
+@dataclass(frozen=True)
+class MapCluster:
+    """Rows in a cluster by density on a map. `map`: the name of the map; `words`: of the cluster."""
+
+    map: str
+    number: int
+    words: str = ""
+    exclude: bool = False
+    kind: str = field(default="cluster", init=False)
 
 
 @dataclass(frozen=True)
@@ -78,7 +89,7 @@ class Rows:
     kind: str = field(default="rows", init=False)
 
 
-Term = Match | Search | Area | MapArea | Sets | Rows
+Term = Match | Search | Area | MapArea | MapCluster | Sets | Rows
 
 
 def describe(term: Term) -> str:
@@ -96,6 +107,8 @@ def _describe(term: Term) -> str:
             return f"lasso on {meaning(term.x).label} × {meaning(term.y).label}"
         case MapArea():
             return "lasso on the map"
+        case MapCluster():
+            return f"cluster: {term.words}" if term.words else f"cluster {term.number + 1:,} on the map"
         case Sets():
             return term.words or f"selected by {len(term.inside)} methods only"
         case Rows():
@@ -149,6 +162,7 @@ _READ: dict[str, Callable[[dict[str, Any]], Term]] = {
     "search": lambda values: Search(**values),
     "area": lambda values: Area(**_read_outline(values)),
     "map": lambda values: MapArea(**_read_outline(values)),
+    "cluster": lambda values: MapCluster(**{**values, "number": int(values["number"])}),
     "sets": _read_sets,
     "rows": lambda values: Rows(**{**values, "ids": tuple(values["ids"])}),
 }

@@ -20,6 +20,7 @@ NAMES = {  # in an address -> in words
     "by-task": "figure by task",
     "map": "map",
     "projection": "projection",
+    "clusters": "kind of clusters",
     "colour": "colouring",
     "dim": "dimming of unselected rows",
     "tab": "tab",

@@ -19,11 +19,12 @@ from pages.ui.data import bins, cached, live_selection
 from pages.ui.data.bins import Values
 from pages.ui.data.grouping import Grouping, find_grouping
 from pages.ui.data.live_selection import LiveSelection
+from pages.ui.map.clusters import find_density_clusters
 from pages.ui.map.view import find_layout
 from pages.ui.row.scores import measured_methods
 from pages.ui.shell import state
 from pages.ui.shell.state import Contender
-from pages.ui.shell.terms import Area, MapArea, Match, Rows, Search, Sets, Term, describe
+from pages.ui.shell.terms import Area, MapArea, MapCluster, Match, Rows, Search, Sets, Term, describe
 
 SIGNALS = ("activations", "answers", "influence", "tasks")
 
@@ -52,6 +53,8 @@ def find_rows(pool: Pool, run: Run, live: LiveSelection, term: Term) -> BoolArra
         case MapArea():
             layout = find_layout(pool, run, term.map)
             return _inside(layout.x, layout.y, term.outline)
+        case MapCluster():
+            return np.asarray(find_density_clusters(find_layout(pool, run, term.map)) == term.number)
         case Sets():
             return _in_sets(pool, term)
         case Rows():

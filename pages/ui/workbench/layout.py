@@ -8,7 +8,7 @@ from streamlit.delta_generator import DeltaGenerator
 from core.schema import Pool
 from pages.ui.row import reader
 from pages.ui.shell import state
-from pages.ui.shell.open_row import HAS_TABLE
+from pages.ui.shell.open_row import FOLLOWER
 
 HEADER = "3.75rem"  # height of Streamlit's own header, which stays in view
 _STYLE = """<style>
@@ -35,7 +35,7 @@ class Places:
 
 def open_page(title: str, pool: Pool | None = None, *, bar: bool = False) -> Places:
     """Draw the title, and the reader if a row of the pool is open. `bar`: the page has one."""
-    st.session_state[HAS_TABLE] = False  # until one is drawn
+    st.session_state[FOLLOWER] = None  # until a view is drawn that shows the open row
     background = "#14181D" if st.context.theme.type == "dark" else "#FFFFFF"
     st.html(_STYLE.format(header=HEADER, background=background, bar=BAR_HEIGHT if bar else "0.5rem"))
     heading = st.container(horizontal=True, vertical_alignment="center")

@@ -1,4 +1,4 @@
-"""Comparison of a set of rows with all other rows: scores, tasks and words that differ most.
+"""Comparison of the highlighted rows with all other rows: scores, tasks and words that differ most.
 
 scores   (mean of the set − mean of the rest) / standard deviation over all       Cohen's d, except for the divisor
 tasks    share of the set − share of the rest
@@ -25,7 +25,7 @@ from pages.ui.words import meaning
 
 SAMPLE_ROWS = 1_000  # rows per side whose words are counted, a fixed sample
 TOP = 10
-SIDES = ("Inside", "Outside")
+SIDES = ("Highlighted", "Others")
 PRIOR = 10.0  # weight of the prior, in rows
 Difference = tuple[str, float, float, float]  # name, value of the set, value of the rest, and how different these are
 
@@ -73,7 +73,7 @@ def draw_comparison(
     """Draw tables of scores, tasks and words. `rows` ascending; the rest is every other row of the pool."""
     rest = np.setdiff1d(np.arange(len(pool)), rows, assume_unique=True)
     if not len(rest):
-        st.caption("The lasso contains all rows, so there are no others to compare them with.")
+        st.caption("All rows are highlighted, so there are no others to compare them with.")
         return
     left, middle, right = st.columns([5, 4, 4], gap="medium")
     with left:
@@ -83,7 +83,7 @@ def draw_comparison(
         st.markdown(f"**{groups.title}** with the largest difference")
         _draw_tasks(groups, rows, rest)
     with right:
-        st.markdown("**Words** more frequent inside")
+        st.markdown("**Words** more frequent among them")
         samples = [read_rows(pool, bins.sample_rows(side, SAMPLE_ROWS).tolist()) for side in (rows, rest)]
         sides = ((count_words([text_of(row) for row in sample]), len(sample)) for sample in samples)
         (inside, n), (outside, m) = sides
@@ -100,15 +100,15 @@ def _draw_table(table: pd.DataFrame, looks: Mapping[str, Any], alt: str) -> None
 
 def _draw_shares(table: pd.DataFrame, alt: str) -> None:
     column = st.column_config.NumberColumn
-    _draw_table(table, {name: column(name, format="%.1f%%", width=60) for name in SIDES}, alt)
+    _draw_table(table, {name: column(name, format="%.1f%%", width=80) for name in SIDES}, alt)
 
 
 def _draw_scores(differences: list[Difference]) -> None:
     rows = [(meaning(name).label, *values) for name, *values in differences[:TOP]]
     table = pd.DataFrame(rows, columns=["Score", *SIDES, "Difference"])
-    looks = {name: st.column_config.NumberColumn(width=60, format="%.3g") for name in SIDES}
+    looks = {name: st.column_config.NumberColumn(width=80, format="%.3g") for name in SIDES}
     looks["Difference"] = st.column_config.NumberColumn(width=75, format="%+.2f")
-    _draw_table(table, looks, "Scores of the rows inside the lasso and of the others")
+    _draw_table(table, looks, "Scores of the highlighted rows and of the others")
 
 
 def _draw_tasks(groups: Grouping, rows: IntArray, rest: IntArray) -> None:
@@ -116,12 +116,12 @@ def _draw_tasks(groups: Grouping, rows: IntArray, rest: IntArray) -> None:
     order = np.argsort(-np.abs(inside - outside), kind="stable")[:TOP]
     table = {groups.noun.capitalize(): [groups.labels[k] for k in order]}
     table |= dict(zip(SIDES, (100 * inside[order], 100 * outside[order]), strict=True))
-    _draw_shares(pd.DataFrame(table), "Tasks of the rows inside the lasso and of the others")
+    _draw_shares(pd.DataFrame(table), "Tasks of the highlighted rows and of the others")
 
 
 def _draw_words(distinctive: list[Difference]) -> None:
     if not distinctive:
-        st.caption("No word is more frequent inside the lasso.")
+        st.caption("No word is more frequent among the highlighted rows.")
         return
     rows = [(word, 100 * a, 100 * b) for word, a, b, _ in distinctive]
-    _draw_shares(pd.DataFrame(rows, columns=["Word", *SIDES]), "Words of the rows inside the lasso and of the others")
+    _draw_shares(pd.DataFrame(rows, columns=["Word", *SIDES]), "Words of the highlighted rows and of the others")

@@ -1,0 +1,96 @@
+"""Clusters on the map, each named by its words: by density, or by activations."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import streamlit as st
+
+from core.algorithms.task_clusters import cluster_words
+from core.analysis import map_clusters
+from core.analysis.maps import EmbeddingSource
+from core.measurement.runs import Run
+from core.pool.pools import read_rows
+from core.schema import IntArray, Pool, Row
+from pages.ui.data import cached
+from pages.ui.data.bins import Values
+from pages.ui.data.cached import find_coverage_run
+from pages.ui.map import job
+from pages.ui.map.view import MapLayout
+from pages.ui.shell import state
+
+DENSITY, ACTIVATIONS, NONE = "By density", "By activations", "None"
+KEY = "explore.map.clusters"
+ACTIVATION_COLUMN = "activation_cluster"
+MAX_NAMED = 40  # largest clusters that have a name on the map; those that would collide are left out there
+
+
+@dataclass(frozen=True, eq=False)
+class Clusters:
+    """Clusters of the rows of a map, largest first."""
+
+    codes: IntArray  # (N,) −1: in none
+    words: tuple[str, ...]  # "recipe, cook, minutes", one per cluster
+    sizes: IntArray
+    places: Values  # (C, 2) of their names on the map, 0..SIDE; NaN: none of its rows is on the map
+
+    def name(self, cluster: int) -> str:
+        """Return the words of a cluster, or its number if it has none."""
+        return self.words[cluster] or f"cluster {cluster + 1:,}"
+
+
+def choose_clusters(pool: Pool, run: Run) -> str:
+    """Let the user choose the clusters that are named on the map."""
+    options = [DENSITY, *([ACTIVATIONS] if find_coverage_run(pool, run) is not None else []), NONE]
+    help = (
+        "Names are the words that distinguish a cluster's texts. By density: HDBSCAN on this map; rows "
+        "in sparse areas are in no cluster. Click a name to highlight its rows."
+    )
+    return str(st.selectbox("Clusters", options, help=help, width=160, **state.view_choice("clusters", options, KEY)))
+
+
+def find_clusters(kind: str, pool: Pool, run: Run, source: EmbeddingSource, map_layout: MapLayout) -> Clusters | None:
+    """Return the chosen clusters; None if there are none."""
+    by = find_coverage_run(pool, run) if kind == ACTIVATIONS else None
+    if kind == NONE or (kind == ACTIVATIONS and by is None):
+        return None
+    found = _find_clusters(kind, map_layout.key, by.id if by else "", pool, by, source, map_layout)
+    return found if len(found.words) else None
+
+
+@cached.keep(cached.MAX_POOLS, "Naming the clusters of the map")
+def _find_clusters(
+    kind: str, key: str, by: str, pool: Pool, _run: Run | None, _source: EmbeddingSource, _layout: MapLayout
+) -> Clusters:
+    codes = find_density_clusters(_layout) if _run is None else cached.measurements(_run).need(ACTIVATION_COLUMN)
+    named = np.where(codes < MAX_NAMED, codes, -1)
+    text_of = accessor(_source)
+    names = cluster_words(
+        named, lambda rows: [text_of(row) for row in read_rows(pool, rows.tolist())], np.random.default_rng(job.SEED)
+    )
+    places = map_clusters.densest_places(_positions(_layout), codes, range(len(names)))
+    sizes = np.bincount(named[named >= 0], minlength=len(names))
+    return Clusters(named, tuple(", ".join(words) for words in names), sizes, places)
+
+
+def find_density_clusters(map_layout: MapLayout) -> IntArray:
+    """Return each row's cluster by density, (N,), −1: in none; read-only."""
+    return _find_density_clusters(map_layout.key, map_layout)
+
+
+@cached.keep(2 * cached.MAX_POOLS)
+def _find_density_clusters(key: str, _layout: MapLayout) -> IntArray:
+    codes = map_clusters.density_clusters(_positions(_layout), seed=job.SEED)
+    codes.flags.writeable = False
+    return codes
+
+
+def _positions(map_layout: MapLayout) -> Values:
+    return np.stack([map_layout.x, map_layout.y], axis=1)
+
+
+def accessor(source: EmbeddingSource) -> Callable[[Row], str]:
+    """Return the accessor of the text that the map embeds."""
+    if source.kind == "prompt":
+        return lambda row: row.prompt
+    return lambda row: row.response or ""
