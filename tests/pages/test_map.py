@@ -1,37 +1,40 @@
-"""Map: figure, lasso, and actions for the rows inside it."""
+"""Map: the dots that are sent, their colours, the highlight on it, and its clusters."""
 
+import json
 import re
 from base64 import b64decode
 from collections import Counter
 from dataclasses import replace
-from io import BytesIO
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from PIL import Image
+from starlette.testclient import TestClient
 
-from core.analysis import maps, raster
-from core.analysis.raster import PIXELS, SIDE, Layer
+from core.analysis import maps
+from core.analysis.raster import SIDE
 from core.measurement.run_data import load_measured
+from core.measurement.runs import save_run
 from core.schema import Reading
+from core.selection.filters import Filter
 from core.selection.selection import Pin
 from core.workspace.jobs import cancel_job, list_jobs
 from core.workspace.parts import Parts
+from pages.ui.explore.sections import embedding_map
+from pages.ui.map import canvas as mapcanvas
+from pages.ui.map import clusters, comparison
 from pages.ui.map import dots as mapdots
-from pages.ui.map import lasso_compare, picture
 from pages.ui.map.colours import CATEGORY_COLOURS, CategoricalColours, ContinuousColours
-from pages.ui.map.dots import SCALE, Dots, dot_layers
-from pages.ui.map.picture import Outline, update_outline
-from pages.ui.shell import state
+from pages.ui.map.dots import BRIGHT, GREY, LIT, PINNED, SCALE, Dots
+from pages.ui.shell import server, state
+from pages.ui.shell.terms import MapArea, MapCluster, Match, Rows, Search
 from pages.ui.theme import REST
 from tests.pages.conftest import entropy_shift_run
-from tests.pages.test_explore import click, figures, open_section, page_text, verdict
+from tests.pages.test_explore import open_section, page_text, verdict
 
 CORNERS = np.float32([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]])  # embeddings, one for each of the three tasks
 PLACES = np.float32([[0, 0], [10, 0], [0, 10]])  # positions on the hand-made map, one for each task
 AROUND = 0.2 * SIDE
-CHART = "explore.map.0"
 
 
 @pytest.fixture
@@ -55,27 +58,54 @@ def at(embedded, app):
     return open_section(app("explore"), "Map")
 
 
+def canvas(at) -> dict:
+    """Return what the page sends to the canvas."""
+    (element,) = (one.proto for one in at.get("bidi_component") if one.proto.component_name == "winnow.map")
+    return json.loads(element.mixed.json or element.json)
+
+
+def fetch(sent: dict) -> dict:
+    """Return what the browser fetches for a set of dots, with its codes and flags."""
+    answer = TestClient(server_app()).get(sent["url"])
+    assert answer.status_code == 200 and answer.headers["cache-control"] == "no-store"
+    dots = answer.json()
+    row, codes, flags = (
+        unpack(sent_or[name], dtype)
+        for sent_or, name, dtype in ((dots, "row", "<u4"), (sent, "codes", "u1"), (sent, "flags", "u1"))
+    )
+    assert len(row) == len(codes) == len(flags) == len(dots["words"])
+    return {"row": row, "codes": codes, "flags": flags, "words": dots["words"]}
+
+
+def server_app():
+    from starlette.applications import Starlette
+
+    return Starlette(routes=server.app_options()["routes"])
+
+
+def unpack(text, dtype):
+    return np.frombuffer(b64decode(text), dtype)
+
+
 def square(x, y, side=AROUND):
-    """Return a lasso around one point, 0..SIDE."""
+    """Return an outline around one point, 0..SIDE."""
     low, high = (x - side, y - side), (x + side, y + side)
-    return {"x": [low[0], high[0], high[0], low[0]], "y": [low[1], low[1], high[1], high[1]]}
+    return ((low[0], low[1]), (high[0], low[1]), (high[0], high[1]), (low[0], high[1]))
 
 
-def chart(at):
-    return figures(at)[0]
+def map_name(workspace, pool, run, layout="umap"):
+    source = maps.need_source(workspace, pool, Reading(**run.reading), "prompt")
+    return f"{maps.map_folder(workspace, source, 0).name} {layout}"
 
 
-def outlines(at):
-    return chart(at)["layout"].get("shapes", [])
-
-
-def do(at, what):
-    at.get_by_key("explore.map.do").set_value(what).run()
+def highlight(at, *terms):
+    at.session_state[state.SETTINGS] = replace(at.session_state[state.SETTINGS], highlight=terms)
+    at.run()
     assert not at.exception
     return at
 
 
-# The figure
+# What is sent
 
 
 def test_the_map_needs_embeddings(run, app):
@@ -88,23 +118,40 @@ def test_the_verdict_compares_the_selection_with_random_rows(at):
     assert at.get_by_key("explore.map.of").options == ["Prompts", "Responses"]
 
 
-def test_the_hover_trace_draws_no_dots(at):
-    # Plotly reports every drawn dot inside a lasso with every click, so none is drawn
-    shade, words, none = chart(at)["data"]
-    assert shade["type"] == "heatmap" and words["mode"] == "none"
-    assert none["mode"] == "markers" and none["x"] == [None]
+def test_every_row_has_a_dot_and_selected_rows_their_colour(at):
+    sent = canvas(at)
+    (dots,) = map(fetch, sent["sets"])
+    assert dots["row"].tolist() == list(range(240)) and not sent["partial"] and not sent["lit"]
+    assert (dots["flags"] & BRIGHT).sum() == 240  # nothing is dimmed beyond its colour
+    assert (dots["codes"] == 0).sum() == 24 and (dots["codes"] == GREY).sum() == 216
+    assert sent["outline"] is None and sent["open"] is None and sent["listed"] == []
 
 
-def test_hover_text_is_escaped_for_plotly(workspace, pool):
+def test_dots_are_served_to_those_who_know_the_address(at):
+    assert TestClient(server_app()).get("/data/" + "0" * 32).status_code == 404
+
+
+def test_the_oldest_dots_are_no_longer_served(monkeypatch):
+    monkeypatch.setattr(server, "MAX_SERVED", 2)
+    urls = [server.data_url(f"test {k}", lambda k=k: str(k).encode()) for k in range(3)]
+    client = TestClient(server_app())
+    assert [client.get(url).status_code for url in urls] == [404, 200, 200]
+    assert server.data_url("test 1", lambda: b"other") == urls[1] and client.get(urls[1]).content == b"1"
+
+
+@pytest.mark.parametrize("few", [0, 200])
+def test_words_are_the_start_of_the_prompt_on_one_line(few, monkeypatch):
+    monkeypatch.setattr(mapdots, "FEW_WORDS", few)
     table = pa.table({"prompt": ["<b>a</b> & b", "one\ntwo   three", "x" * 200]})
-    words = picture.first_words(type("Rows", (), {"rows": table})(), np.array([2, 1, 0]))
-    assert words == ["x" * 55 + "…", "one two three", "&lt;b&gt;a&lt;/b&gt; &amp; b"]
+    words = mapdots.first_words(type("Rows", (), {"rows": table})(), np.array([2, 1, 0]))
+    assert words == ["x" * 55 + "…", "one two three", "<b>a</b> & b"]
 
 
-def test_hover_text_is_shortened_to_the_byte_limit(monkeypatch):
-    monkeypatch.setattr(picture, "MAX_TEXT_BYTES", 100)
+def test_words_are_shortened_to_the_byte_limit(monkeypatch):
+    monkeypatch.setattr(mapdots, "MAX_TEXT_BYTES", 100)
+    monkeypatch.setattr(mapdots, "FEW_WORDS", 0)
     table = pa.table({"prompt": ["漢" * 100] * 10})  # 3 bytes each
-    words = picture.first_words(type("Rows", (), {"rows": table})(), np.arange(10))
+    words = mapdots.first_words(type("Rows", (), {"rows": table})(), np.arange(10))
     assert sum(len(text.encode()) for text in words) <= 100
 
 
@@ -115,95 +162,174 @@ def test_pca_reports_its_share_of_the_variance(at):
     assert "first two principal components, 100% of variance" in page_text(at)  # three points span it
 
 
-def test_a_sample_of_rows_is_reported_and_includes_pinned_rows(embedded, app, monkeypatch):
-    monkeypatch.setattr(picture, "MAX_DOTS", 30)
+def test_a_sample_has_every_pinned_and_every_highlighted_row(embedded, workspace, pool, app, monkeypatch):
+    monkeypatch.setattr(mapdots, "MAX_DOTS", 30)
     at = open_section(app("explore"), "Map")
-    assert "30 of 240 rows shown over the density of all rows" in page_text(at)
-    click(at, CHART, lasso=[square(0.97 * SIDE, 0.03 * SIDE)])
-    assert "**80 rows** inside" in page_text(at)  # all rows, sent to the browser or not
-    sent = set(chart(at)["data"][1]["text"])
-    lacking = next(k for k in range(1, 240, 3) if f"Question {k}: what is {k} plus {k}?" not in sent)
-    at.session_state[state.SETTINGS] = replace(at.session_state[state.SETTINGS], pins=(Pin(f"row-{lacking}", "in"),))
+    assert "30 of 240 rows shown over the density of all rows; zoom in to see all rows of a part" in page_text(at)
+    (base,) = map(fetch, canvas(at)["sets"])
+    lacking = [k for k in range(1, 240, 3) if k not in base["row"]]
+    at.session_state[state.SETTINGS] = replace(
+        at.session_state[state.SETTINGS], pins=(Pin(f"row-{lacking[0]}", "in"),),
+        highlight=(Rows((f"row-{lacking[1]}", f"row-{base['row'][0]}")),),
+    )  # fmt: skip
     at.run()
     assert not at.exception
-    sent = set(chart(at)["data"][1]["text"])
-    assert len(sent) == 30 and f"Question {lacking}: what is {lacking} plus {lacking}?" in sent
+    sample, lit = map(fetch, canvas(at)["sets"])
+    assert len(sample["row"]) == 30 and lacking[0] in sample["row"][sample["flags"] & PINNED > 0]
+    assert lit["row"].tolist() == [lacking[1]] and lit["flags"][0] & LIT
+    assert canvas(at)["partial"]
 
 
-# Lasso
+def test_all_rows_in_view_are_sent_after_a_zoom(embedded, workspace, pool, app, monkeypatch):
+    monkeypatch.setattr(mapdots, "MAX_DOTS", 100)
+    at = open_section(app("explore"), "Map")
+    key, corner = canvas(at)["key"], [0.8 * SIDE, SIDE, 0, 0.2 * SIDE]
+    at.session_state[mapcanvas.KEY] = {"window": {"map": key, "frame": corner}}
+    at.run()
+    assert not at.exception and "all rows in view" in page_text(at)
+    rows = np.concatenate([fetch(each)["row"] for each in canvas(at)["sets"]])
+    assert len(rows) == len(set(rows)) and set(range(1, 240, 3)) <= set(rows.tolist())  # the task of that corner
+    at.session_state[mapcanvas.KEY] = {"window": {"map": "another", "frame": corner}}
+    at.run()
+    assert len(canvas(at)["sets"]) == 1
 
 
-def test_a_lasso_returns_the_rows_inside_it(at):
-    click(at, CHART, lasso=[square(0.97 * SIDE, 0.03 * SIDE)])
-    assert "**80 rows** inside" in page_text(at)
+# Highlight
+
+
+def test_rows_inside_a_lasso_are_lit_and_listed_best_first(at, workspace, pool, embedded):
+    highlight(at, MapArea(map_name(workspace, pool, embedded), square(0.97 * SIDE, 0.03 * SIDE)))
+    sent = canvas(at)
+    (dots,) = map(fetch, sent["sets"])
+    assert sent["lit"] and dots["row"][dots["flags"] & LIT > 0].tolist() == list(range(1, 240, 3))
+    assert np.array(sent["outline"]).shape == (2, 4)
+    assert sorted(each["row"] for each in sent["listed"]) == list(range(1, 240, 3))
+    selected = dots["row"][dots["codes"] == 0]
+    chosen = [each["row"] for each in sent["listed"] if each["row"] in selected]
+    assert [each["row"] for each in sent["listed"]][: len(chosen)] == chosen
+    assert sent["heading"] == "80 highlighted" and sent["listed"][0]["words"].startswith("Question")
     assert set(at.dataframe[0].value["Task"]) == {"words"}
 
 
-def test_a_box_returns_the_rows_inside_it(at):
-    at.session_state[CHART] = {"selection": {"points": [], "lasso": [], "box": [{"x": [0, SIDE], "y": [0, AROUND]}]}}
-    at.run()
-    assert not at.exception and "**160 rows** inside" in page_text(at)
+def test_a_search_lights_dots_without_an_outline(at):
+    highlight(at, Search("question 12:"))
+    (dots,) = map(fetch, canvas(at)["sets"])
+    assert dots["row"][dots["flags"] & LIT > 0].tolist() == [12] and canvas(at)["outline"] is None
 
 
-def test_a_lasso_stays_when_colours_change(at):
-    click(at, CHART, lasso=[square(0.03 * SIDE, 0.97 * SIDE)])
-    assert outlines(at) == []  # Plotly itself shows the lasso
-    at.selectbox(key="explore.map.colour").set_value("task").run()
+def test_the_list_is_cut_at_its_limit(at, monkeypatch):
+    monkeypatch.setattr(embedding_map, "MAX_LISTED", 5)
+    highlight(at, Search("question"))
+    assert canvas(at)["heading"] == "240 highlighted, the first 5 by rank" and len(canvas(at)["listed"]) == 5
+
+
+def test_a_lasso_on_another_map_has_no_outline_here(at, workspace, pool, embedded):
+    highlight(at, MapArea(map_name(workspace, pool, embedded, "pca"), square(0, 0, 2 * SIDE)))
+    assert canvas(at)["lit"] and canvas(at)["outline"] is None
+
+
+def test_a_lasso_on_a_map_that_is_gone_is_reported(at):
+    highlight(at, MapArea("0123456789abcdef umap", square(0, 0)))
+    assert not canvas(at)["lit"]
+    assert any("is not applied here" in warning.value for warning in at.warning)
+
+
+def test_picks_on_the_map_become_terms(monkeypatch, at, workspace, pool, embedded):
+    picked = []
+    monkeypatch.setattr(state, "pick", picked.append)
+    layout = type("Layout", (), {"name": "abc umap"})()
+    named = clusters.Clusters(np.array([0, 1]), ("sums, plus", "cluster 2"), np.array([1, 1]), np.zeros((2, 2)))
+    embedding_map._pick_area(layout, ([1, 2, 3], [4, 5, 6]))
+    embedding_map._pick_cluster(layout, named, clusters.DENSITY, 0)
+    embedding_map._pick_cluster(layout, named, clusters.ACTIVATIONS, 1)
+    embedding_map._pick_cluster(layout, named, clusters.DENSITY, 2)  # the browser's number is not trusted
+    assert picked == [
+        MapArea("abc umap", ((1, 4), (2, 5), (3, 6))),
+        MapCluster("abc umap", 0, "sums, plus"),
+        Match(Filter("activation_cluster", values=(1,)), "activation cluster: cluster 2"),
+    ]
+
+
+def test_a_clicked_dot_opens_its_row_among_the_highlighted(monkeypatch, pool):
+    opened = []
+    monkeypatch.setattr(state, "open_row", lambda _, rows, position=0: opened.append((list(rows), position)))
+    for row in (7, 8, 240, -1):
+        embedding_map._open(pool, np.array([3, 7, 9]), row)
+    assert opened == [([3, 7, 9], 1), ([8], 0)]
+
+
+def test_highlighted_rows_are_compared_with_the_others_on_request(at, workspace, pool, embedded):
+    highlight(at, MapArea(map_name(workspace, pool, embedded), square(0.97 * SIDE, 0.03 * SIDE)))
+    at.toggle(key=embedding_map.COMPARE_KEY).set_value(True).run()
     assert not at.exception
-    assert "**80 rows** inside" in page_text(at)
-    assert len(outlines(at)) == 1
-    at.button(key="explore.map.clear").click().run()
-    assert "inside" not in page_text(at) and outlines(at) == []
-
-
-def test_an_empty_lasso_is_reported(at):
-    click(at, CHART, lasso=[square(0.9 * SIDE, 0.9 * SIDE, 0.05 * SIDE)])
-    assert "No row lies inside the lasso." in page_text(at)
-
-
-def test_rows_are_pinned_with_one_reason_and_unpinned_by_one_undo(at):
-    click(at, CHART, lasso=[square(0.97 * SIDE, 0.03 * SIDE)])
-    do(at, "Pin")
-    at.text_input(key="explore.map.reason").set_value("all about words")
-    at.button(key="explore.map.all.in").click().run()
-    assert not at.exception
-    pins = at.session_state[state.SETTINGS].pins
-    assert len(pins) == 80 and {pin.reason for pin in pins} == {"all about words"} and {p.side for p in pins} == {"in"}
-    at.button(key="explore.map.undo").click().run()
-    assert at.session_state[state.SETTINGS].pins == ()
-
-
-def test_rows_become_a_filter(at, pool):
-    click(at, CHART, lasso=[square(0.97 * SIDE, 0.03 * SIDE)])
-    do(at, "Filter")
-    at.button(key="explore.map.filter.True").click().run()
-    assert not at.exception
-    (rows,) = at.session_state[state.SETTINGS].filters
-    assert (rows.column, rows.exclude) == ("id", True)
-    assert sorted(rows.values) == sorted(pool.rows["id"].to_pylist()[1::3])
-
-
-def test_too_many_rows_can_not_be_pinned_by_hand(at, monkeypatch):
-    monkeypatch.setattr("pages.ui.map.lasso.MAX_BY_HAND", 50)
-    click(at, CHART, lasso=[square(0.97 * SIDE, 0.03 * SIDE)])
-    assert "At most 50 rows can be pinned" in page_text(do(at, "Pin"))
-
-
-def test_the_rows_inside_are_compared_with_the_rest(at, embedded):
-    click(at, CHART, lasso=[square(0.97 * SIDE, 0.03 * SIDE)])
-    do(at, "Compare")
-    scores, tasks = (table.value for table in at.dataframe)
-    assert "No word is more frequent inside the lasso." in page_text(at)  # all prompts have the same words
-    assert (
-        tasks["Task"].tolist()[0] == "words"
-        and tasks["Inside"].tolist()[0] == 100
-        and tasks["Outside"].tolist()[0] == 0
-    )
+    _, scores, tasks = (table.value for table in at.dataframe)
+    assert "No word is more frequent among the highlighted rows." in page_text(at)  # all prompts have the same words
+    assert tasks["Task"].tolist()[0] == "words"
+    assert (tasks["Highlighted"].tolist()[0], tasks["Others"].tolist()[0]) == (100, 0)
     columns = load_measured(embedded).columns
     nll, inside = columns["nll"].astype(float), np.arange(240) % 3 == 1
     row = scores.set_index("Score").loc["NLL"]
-    assert row["Inside"] == pytest.approx(nll[inside].mean()) and row["Outside"] == pytest.approx(nll[~inside].mean())
+    assert row["Highlighted"] == pytest.approx(nll[inside].mean())
+    assert row["Others"] == pytest.approx(nll[~inside].mean())
     assert row["Difference"] == pytest.approx((nll[inside].mean() - nll[~inside].mean()) / nll.std())
+
+
+# Clusters
+
+
+def test_clusters_by_density_are_named_and_highlighted(at, workspace, pool, embedded):
+    labels = canvas(at)["labels"]
+    assert len(labels) == 3 and {label["cluster"] for label in labels} == {0, 1, 2}
+    assert sorted((label["x"] > SIDE / 2, label["y"] > SIDE / 2) for label in labels) == [
+        (False, False), (False, True), (True, False),
+    ]  # fmt: skip
+    corner = next(label["cluster"] for label in labels if label["x"] > SIDE / 2)
+    highlight(at, MapCluster(map_name(workspace, pool, embedded), corner, "words"))
+    (dots,) = map(fetch, canvas(at)["sets"])
+    lit = dots["row"][dots["flags"] & LIT > 0]
+    assert len(lit) > 70 and set(lit.tolist()) <= set(range(1, 240, 3))
+    at.get_by_key(clusters.KEY).set_value(clusters.NONE).run()
+    assert not at.exception and canvas(at)["labels"] == []
+
+
+def test_names_of_clusters_are_unique():
+    assert clusters.unique_names([["a", "b"], [], ["c"], ["a", "b"]]) == ("a, b 1", "cluster 2", "c", "a, b 4")
+
+
+def test_rows_are_coloured_by_the_named_clusters(at):
+    at.selectbox(key="explore.map.colour").set_value("named cluster").run()
+    assert not at.exception
+    sent = canvas(at)
+    (dots,) = map(fetch, sent["sets"])
+    for task in range(3):
+        codes = dots["codes"][task::3]
+        assert np.bincount(codes[codes != GREY]).max() > 70
+    assert len(set(dots["codes"][dots["codes"] != GREY])) == 3 and len(sent["names"]) == 3
+
+
+# Colours
+
+
+def test_columns_of_other_runs_colour_the_map(at, workspace, embedded):
+    values = np.linspace(0, 1, 240).astype(np.float32)
+    other = replace(
+        embedded, id="f" * 16, folder=workspace.folder("runs", "f" * 16), columns=("anisotropy",), kept={},
+        method={"name": "answer_divergence", "params": {}},
+    )  # fmt: skip
+    save_run(workspace, other, {"anisotropy": values})
+    at.run()
+    at.selectbox(key="explore.map.colour").set_value("column.anisotropy").run()
+    assert not at.exception
+    (dots,) = map(fetch, canvas(at)["sets"])
+    assert (np.diff(dots["codes"].astype(int)) >= 0).all() and dots["codes"][-1] == mapdots.SCALE_STEPS - 1
+    assert len(canvas(at)["palette"]) == mapdots.SCALE_STEPS
+
+
+def test_unselected_rows_are_dimmed_on_request(at):
+    at.selectbox(key="explore.map.colour").set_value("task").run()
+    assert (fetch(canvas(at)["sets"][0])["flags"] & BRIGHT).sum() == 24
+    at.toggle(key="explore.map.grey").set_value(False).run()
+    assert not at.exception and (fetch(canvas(at)["sets"][0])["flags"] & BRIGHT).sum() == 240
 
 
 # Layout
@@ -217,21 +343,16 @@ def unmade(embedded, workspace):
     return embedded
 
 
-def key_of(workspace, pool, run):
-    source = maps.need_source(workspace, pool, Reading(**run.reading), "prompt")
-    return f"{maps.map_folder(workspace, source, 0).name} umap"
-
-
 def test_while_umap_is_laid_out_pca_is_shown(unmade, workspace, pool, job, app):
     progress = {"state": "running", "stage": "Laying out the map (UMAP)", "fraction": 0.4}
-    job({"key": key_of(workspace, pool, unmade), "kind": "map"}, **progress)
+    job({"key": map_name(workspace, pool, unmade), "kind": "map"}, **progress)
     at = open_section(app("explore"), "Map")
     assert "first two principal components" in page_text(at)
-    assert len(chart(at)["data"][1]["text"]) == 240
+    assert len(fetch(canvas(at)["sets"][0])["row"]) == 240
 
 
 def test_a_failed_map_states_the_reason_and_can_be_retried(unmade, workspace, pool, job, app):
-    job({"key": key_of(workspace, pool, unmade), "kind": "map"}, state="failed", message="The disk is full.")
+    job({"key": map_name(workspace, pool, unmade), "kind": "map"}, state="failed", message="The disk is full.")
     at = open_section(app("explore"), "Map")
     assert "The map job did not finish: The disk is full." in page_text(at)
     assert at.button(key="explore.map.begin").label == "Try again"
@@ -257,73 +378,39 @@ def test_large_embeddings_are_left_to_a_job(unmade, workspace, app, monkeypatch)
 # Units
 
 
-def test_a_lasso_is_kept_cleared_and_redrawn():
-    one, two = ([0.0, 1.0, 1.0], [0.0, 0.0, 1.0]), ([5.0, 6.0, 6.0], [0.0, 0.0, 1.0])
-
-    def event(*lassos):
-        return {"selection": {"points": [], "box": [], "lasso": [{"x": x, "y": y} for x, y in lassos]}}
-
-    first = update_outline(None, event(one), 1, "map")
-    assert first == Outline(one, "map", 1)
-    assert update_outline(first, event(one), 1, "map") == first  # a click elsewhere
-    assert update_outline(first, event(), 1, "map") is None  # cleared in the chart
-    other = update_outline(first, event(one), 2, "map")
-    assert other == Outline(one, "map", None)  # a new figure contains it as an outline
-    assert update_outline(other, event(), 2, "map") == other  # Plotly does not report the outline
-    assert update_outline(other, event(), 1, "map") == other  # the first figure is shown again
-    assert update_outline(other, event(two), 2, "map") == Outline(two, "map", None)  # the old outline is dropped
-    assert update_outline(first, event(two), 1, "map") == Outline(two, "map", 1)
-    assert update_outline(first, None, 1, "map") == other  # the section was closed and opened again
-
-
-def test_dots_by_hand():
-    canvas = np.zeros((3, 5), np.uint8)
-    corners = np.array([0, SIDE, 0], np.uint16), np.array([0, SIDE, SIDE], np.uint16)
-    layer = Layer(*corners, ["#000000"] * 3, np.arange(3), 0.5)
-    raster.paint_dots(canvas, layer, np.array([1, 2, 3], np.uint8))
-    assert canvas.tolist() == [[3, 0, 0, 0, 2], [0, 0, 0, 0, 0], [1, 0, 0, 0, 0]]  # row 0 is at the top
-    raster.paint_dots(canvas, Layer(*corners, [], np.arange(3), 1.0), np.array([1, 2, 3], np.uint8))
-    assert canvas.tolist() == [[3, 3, 0, 2, 2], [3, 0, 0, 0, 2], [1, 1, 0, 0, 0]]  # clipped at the edges
-
-
-def test_a_disc_and_a_ring():
-    assert sorted(raster.disc_offsets(1)) == [(-1, 0), (0, -1), (0, 0), (0, 1), (1, 0)]
-    assert sorted(raster.disc_offsets(1, hole=1)) == [(-1, 0), (0, -1), (0, 1), (1, 0)]
-    assert raster.disc_offsets(0.5) == [(0, 0)]
-
-
-def test_the_image_is_a_png_that_is_transparent_between_dots():
-    middle = np.array([SIDE // 2], np.uint16)
-    address = raster.encode_png([Layer(middle, middle, ["#102030"], np.array([0]), 0.5, 0.5)])
-    assert address.startswith("data:image/png;base64,")
-    image = np.asarray(Image.open(BytesIO(b64decode(address.split(",")[1]))).convert("RGBA"))
-    assert image.shape == (PIXELS, PIXELS, 4)
-    ((y, x),) = np.argwhere(image[:, :, 3])
-    assert image[y, x].tolist() == [0x10, 0x20, 0x30, 128] and (x, y) == pytest.approx((PIXELS / 2, PIXELS / 2), abs=1)
-
-
 def five(codes, bright=(1, 1, 1, 1, 1)):
     places = np.arange(5, dtype=np.uint16)
-    return Dots(np.arange(5), places, places, [""] * 5), np.array(codes), np.array(bright, bool)
+    return Dots(np.arange(5), places, places, [""] * 5, "five"), np.array(codes), np.array(bright, bool)
 
 
-def test_rows_without_category_or_not_selected_are_grey_and_beneath():
-    dots, codes, bright = five([1, 0, -1, 0, 2], [1, 1, 1, 0, 1])
-    grey, own = dot_layers(
-        dots, CategoricalColours({"a": CATEGORY_COLOURS[0], "b": CATEGORY_COLOURS[1], "3 others": REST}, codes), bright
-    )
-    assert grey.x.tolist() == [2, 3, 4] and grey.colours == [REST]
-    assert own.x.tolist() == [1, 0] and [own.colours[k] for k in own.place] == [
-        CATEGORY_COLOURS[0],
-        CATEGORY_COLOURS[1],
-    ]
+def test_rows_without_a_category_of_their_own_are_grey():
+    dots, codes, _ = five([1, 0, -1, 0, 2])
+    colours = CategoricalColours({"a": CATEGORY_COLOURS[0], "b": CATEGORY_COLOURS[1], "3 others": REST}, codes)
+    assert mapdots.palette(colours)[:2] == list(CATEGORY_COLOURS[:2])
+    assert mapdots.colour_codes(colours, dots.rows).tolist() == [1, 0, GREY, 0, GREY]
+    assert mapdots.colour_codes(colours, np.array([4, 1])).tolist() == [GREY, 0]
 
 
 def test_scores_span_the_scale_and_missing_ones_are_grey():
-    dots, values, bright = five([0.0, 1.0, np.nan, 0.5, 9.0])
-    grey, own = dot_layers(dots, ContinuousColours("x", values), bright)
-    assert grey.x.tolist() == [2]
-    assert own.place[0] == 0 and own.place[-1] == mapdots.SCALE_STEPS - 1 and 0 < own.place[2] < own.place[1] < 63
+    dots, values, _ = five([0.0, 1.0, np.nan, 0.5, 9.0])
+    codes = mapdots.colour_codes(ContinuousColours("x", values), dots.rows)
+    assert codes[2] == GREY and codes[0] == 0 and codes[4] == mapdots.SCALE_STEPS - 1
+    assert 0 < codes[3] < codes[1] < mapdots.SCALE_STEPS - 1
+
+
+def test_flags_say_which_rows_are_bright_lit_and_pinned():
+    rows, bright = np.array([3, 0, 1]), np.array([1, 0, 0, 0], bool)
+    lit, pinned = np.array([0, 1, 0, 1], bool), np.array([1, 2])
+    assert mapdots.flags(rows, bright, lit, pinned).tolist() == [LIT, BRIGHT, LIT + PINNED]
+    assert mapdots.flags(rows, bright, None, pinned).tolist() == [0, BRIGHT, PINNED]
+
+
+def test_what_is_fetched_has_positions_rows_and_words():
+    dots = Dots(np.array([7, 300_000]), np.uint16([1, SIDE]), np.uint16([2, 3]), ["<b>a</b>", "é"], "two")
+    sent = json.loads(dots.body())
+    assert sent["words"] == ["<b>a</b>", "é"]
+    assert np.frombuffer(b64decode(sent["row"]), "<u4").tolist() == [7, 300_000]
+    assert np.frombuffer(b64decode(sent["x"]), "<u2").tolist() == [1, SIDE]
 
 
 def lightness(colour):
@@ -367,17 +454,17 @@ def test_category_colours_differ_for_every_colour_vision(eye):
 
 def test_differences_by_hand():
     columns = {"a": np.array([1.0, 3, 1, 3]), "b": np.array([5.0, 5, 5, 5]), "c": np.array([0, 0, 2, np.nan])}
-    rows = lasso_compare.score_differences(columns, np.array([0, 1]), np.array([2, 3]))
+    rows = comparison.score_differences(columns, np.array([0, 1]), np.array([2, 3]))
     # c: 0 and 0 against 2; over all three the standard deviation is √(8/9)
     assert rows == [("c", 0, 2, pytest.approx(-2 / np.sqrt(8 / 9))), ("a", 2, 2, 0)]
 
 
 def test_distinctive_words_are_more_frequent_in_the_set_than_in_the_rest():
     inside, outside = Counter({"the": 90, "poem": 60, "rare": 1}), Counter({"the": 90, "poem": 5})
-    rows = lasso_compare.find_distinctive_words(inside, 100, outside, 100)
+    rows = comparison.find_distinctive_words(inside, 100, outside, 100)
     assert [word for word, *_ in rows] == ["poem", "rare"]
     assert rows[0][1:3] == (0.6, 0.05) and rows[0][3] > 5 > rows[1][3]
 
 
 def test_a_word_counts_once_per_row():
-    assert lasso_compare.count_words(["poem poem poem", "a poem"]) == Counter({"poem": 2})
+    assert comparison.count_words(["poem poem poem", "a poem"]) == Counter({"poem": 2})

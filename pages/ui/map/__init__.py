@@ -1,11 +1,11 @@
 """The map of the Explore page.
 
-colours          colours of the rows: by a score or a category
-dots             colour, size and stacking order of the dots
-figure           the Plotly figure, and the lasso read from its events
-job              jobs that make a missing map
-lasso            actions for the rows inside a lasso
-lasso_compare    scores, tasks and words that distinguish these rows from the rest
-picture          the map as a chart on the page, with the user's lasso
 view             available embeddings, positions of the rows, and the share of the map reached
+job              jobs that make a missing map
+clusters         clusters by density or by activations, named by their words
+colours          colours of the rows: by any measured column, or by a category
+dots             which rows are sent to the browser, with colour and flags of each
+canvas           the map in the browser: canvas.js draws it and reports what is lassoed, clicked and zoomed to
+legend           what the colours mean
+comparison       scores, tasks and words that distinguish the highlighted rows from the others
 """

@@ -119,7 +119,7 @@ def _set(dots: Dots, look: Look) -> dict[str, str]:
 def _labels(clusters: Clusters) -> list[dict[str, Any]]:
     places = clusters.places
     return [
-        {"text": clusters.name(k), "title": f"Highlight these {clusters.sizes[k]:,} rows", "cluster": k,
+        {"text": clusters.names[k], "title": f"Highlight these {clusters.sizes[k]:,} rows", "cluster": k,
          "x": round(float(places[k, 0])), "y": round(float(places[k, 1]))}
         for k in np.flatnonzero(np.isfinite(places).all(axis=1)).tolist()
     ]  # fmt: skip

@@ -1,6 +1,6 @@
 """Clusters on the map, each named by its words: by density, or by activations."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,13 +30,9 @@ class Clusters:
     """Clusters of the rows of a map, largest first."""
 
     codes: IntArray  # (N,) −1: in none
-    words: tuple[str, ...]  # "recipe, cook, minutes", one per cluster
+    names: tuple[str, ...]  # "recipe, cook, minutes", one per cluster, each once
     sizes: IntArray
     places: Values  # (C, 2) of their names on the map, 0..SIDE; NaN: none of its rows is on the map
-
-    def name(self, cluster: int) -> str:
-        """Return the words of a cluster, or its number if it has none."""
-        return self.words[cluster] or f"cluster {cluster + 1:,}"
 
 
 def choose_clusters(pool: Pool, run: Run) -> str:
@@ -55,7 +51,7 @@ def find_clusters(kind: str, pool: Pool, run: Run, source: EmbeddingSource, map_
     if kind == NONE or (kind == ACTIVATIONS and by is None):
         return None
     found = _find_clusters(kind, map_layout.key, by.id if by else "", pool, by, source, map_layout)
-    return found if len(found.words) else None
+    return found if found.names else None
 
 
 @cached.keep(cached.MAX_POOLS, "Naming the clusters of the map")
@@ -65,12 +61,21 @@ def _find_clusters(
     codes = find_density_clusters(_layout) if _run is None else cached.measurements(_run).need(ACTIVATION_COLUMN)
     named = np.where(codes < MAX_NAMED, codes, -1)
     text_of = accessor(_source)
-    names = cluster_words(
+    words = cluster_words(
         named, lambda rows: [text_of(row) for row in read_rows(pool, rows.tolist())], np.random.default_rng(job.SEED)
     )
-    places = map_clusters.densest_places(_positions(_layout), codes, range(len(names)))
-    sizes = np.bincount(named[named >= 0], minlength=len(names))
-    return Clusters(named, tuple(", ".join(words) for words in names), sizes, places)
+    places = map_clusters.densest_places(_positions(_layout), codes, range(len(words)))
+    sizes = np.bincount(named[named >= 0], minlength=len(words))
+    return Clusters(named, unique_names(words), sizes, places)
+
+
+def unique_names(words: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """Name clusters by their words, with their number if they have none, or the same ones as another."""
+    names = [", ".join(each) for each in words]
+    return tuple(
+        name if names.count(name) == 1 and name else f"{name or 'cluster'} {number:,}"
+        for number, name in enumerate(names, start=1)
+    )
 
 
 def find_density_clusters(map_layout: MapLayout) -> IntArray:

@@ -105,7 +105,7 @@ def colour_rows(by: str, pool: Pool, run: Run, live: LiveSelection, clusters: Cl
         groups = find_grouping(pool, run)
         return colour_by_category(groups.labels, groups.codes)
     if by == NAMED and clusters is not None:
-        return colour_by_category([clusters.name(k) for k in range(len(clusters.words))], clusters.codes)
+        return colour_by_category(list(clusters.names), clusters.codes)
     if by in (CLUSTER, BIN):
         return _colour_by_number(by, pool, run)
     return colour_by_selection(live, len(pool))

@@ -91,9 +91,9 @@ def _pick_area(map_layout: MapLayout, polygon: Polygon) -> None:
 
 
 def _pick_cluster(map_layout: MapLayout, named: Clusters | None, kind: str, number: int) -> None:
-    if named is None or not 0 <= number < len(named.words):
+    if named is None or not 0 <= number < len(named.names):
         return
-    words = named.name(number)
+    words = named.names[number]
     if kind == clusters.DENSITY:
         state.pick(MapCluster(map_layout.name, number, words))
     else:
