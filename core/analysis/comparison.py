@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from core.schema import IntArray
+from core.schema import BoolArray, IntArray
 
 MAX_CORRELATION_ROWS = 200_000  # sampled for a rank correlation: its standard error is then about 0.002
 SIGMAS = 1.96  # standard deviations on each side of the mean that hold 95 %
@@ -142,13 +142,15 @@ def normalised_ranks(ranks: IntArray) -> Shares:
     return np.where(ranks >= 0, 1 - ranks / count, np.nan)
 
 
-def disagreements(a: IntArray, b: IntArray, most: int) -> IntArray:
+def disagreements(a: IntArray, b: IntArray, most: int, within: BoolArray | None = None) -> IntArray:
     """Return up to `most` rows ranked higher in A than in B, the largest difference first, ties to the earlier row.
 
-    Ranks are (N,) and compared as `normalised_ranks`; rows unranked in either are excluded.
+    Ranks are (N,) and compared as `normalised_ranks`; rows unranked in either are excluded, and so are those outside
+    `within` (N,), if it is given.
     """
     difference = normalised_ranks(a) - normalised_ranks(b)
-    rows = np.flatnonzero(difference > 0)  # False for NaN
+    higher = difference > 0  # False for NaN
+    rows = np.flatnonzero(higher if within is None else higher & within)
     if len(rows) > most:
         rows = rows[np.argpartition(-difference[rows], most)[: most + 1]]
     return rows[np.lexsort((rows, -difference[rows]))][:most]

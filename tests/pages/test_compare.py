@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -14,9 +14,12 @@ from core.measurement.runs import list_runs
 from core.methods import build_method
 from core.methods.combined import Combined
 from core.pool.pools import load_pool
+from core.selection.filters import Filter
 from pages.ui.measure.forms import CHECKS
 from pages.ui.shell import state
 from pages.ui.shell.settings import FORMAT, settings_from_json
+from pages.ui.shell.state import Contender
+from pages.ui.shell.terms import Match, Sets
 from tests.pages.conftest import ROOT, activation_coverage_run, choose_only, entropy_shift_run, task_confidence_run
 
 SHIFT, NLL = "Entropy shift", "Lowest NLL"
@@ -91,7 +94,8 @@ def test_measured_methods_are_compared_with_random_and_longest(page):
 def test_without_a_measurement_it_leads_to_the_measure_page(pool, app):
     at = app("compare")
     assert not at.exception
-    assert "Nothing is measured" in at.subheader[0].value
+    assert "not measured on this pool yet" in at.subheader[0].value
+    assert at.button(key="nothing.measure")
 
 
 def test_the_matrix_has_the_overlap_that_sets_give(page, run):
@@ -239,14 +243,78 @@ def test_rows_selected_by_only_one_or_by_all_can_be_read(page, run):
     assert set(listed["State"]) == {"selected"}
 
 
-def test_the_strongest_disagreements_are_shown_side_by_side(page, run):
+def test_the_strongest_disagreements_are_shown_one_way_at_a_time(page, run):
     open_tab(page, "Rows")
-    high, low = (one["Ranks"] for one in tables(page) if "Ranks" in one)
+    (way,) = (one for one in page.get("button_group") if (one.key or "").startswith("compare.way"))
     measured, eligible = load_measured(run), np.ones(240, bool)
     order = build_method("entropy_shift", {}).order(measured, eligible, seed=0)
-    for ranks in (high, low):
-        assert re.fullmatch(r"top [\d.]+% · bottom [\d.]+%", ranks.iloc[0])
     assert len(order.rows) == 192
+    for high, low in ((SHIFT, "Random"), ("Random", SHIFT)):
+        pick(page, way.key, f"{high} ranks high, {low} ranks low")
+        (listed,) = tables(page)
+        assert re.fullmatch(r"top [\d.]+%", listed[high].iloc[0])
+        assert re.fullmatch(r"bottom [\d.]+%", listed[low].iloc[0])
+
+
+# Highlight
+
+
+def highlight(at, *terms):
+    now = at.session_state["winnow.settings"]
+    at.session_state["winnow.settings"] = replace(now, highlight=terms)
+    at.run()
+    assert not at.exception
+    return at
+
+
+def task(name: str) -> Match:
+    return Match(Filter("task", values=(name,)))
+
+
+def selected_rows(run, name: str, k: int = 24) -> list[int]:
+    order = build_method(name, {}).order(load_measured(run), np.ones(240, bool), seed=0)
+    return order.rows[:k].tolist()
+
+
+def test_the_matrix_counts_the_highlighted_rows_of_each_method(page, run):
+    html = "".join(one.value for one in highlight(page, task("words")).html)
+    for name in ("entropy_shift", "longest"):
+        count = sum(row % 3 == 1 for row in selected_rows(run, name))
+        assert f"{build_method(name, {}).label}: selects {count} of 80 highlighted rows" in html
+
+
+def test_the_make_up_shows_the_highlighted_rows_as_one_more_set(page, run):
+    table = subsets(highlight(page, task("words"))).set_index("Selection")
+    count = sum(row % 3 == 1 for row in selected_rows(run, "longest"))
+    assert table.loc["Longest response", "Highlighted"] == str(count)
+    assert table.loc["Highlighted rows", "Rows"] == table.loc["Pool", "Highlighted"] == "80"
+    shares = next(one for one in tables(page) if "Tasks" in one).set_index("Tasks")
+    assert shares.loc["words", "Highlighted rows"] == 100
+    assert any("◉" in one.value for one in page.html)
+
+
+def test_the_rows_are_the_highlighted_ones_of_the_set(page, run):
+    highlight(open_tab(page, "Rows"), task("facts"))
+    assert {int(one.removeprefix("row-")) % 3 for one in tables(page)[0]["Id"]} == {2}
+    assert set(tables(page)[0]["Task"]) == {"facts"}
+    options = find_by_prefix(page.selectbox, "compare.set").options
+    alone = next(one for one in options if one.startswith("Only Longest response"))
+    find_by_prefix(page.selectbox, "compare.set").select_index(options.index(alone)).run()
+    assert not page.exception
+    assert set(tables(page)[0]["Task"]) == {"facts"}
+    assert f"highlighted** of {alone.split(' · ')[1]}" in words(page)
+
+
+def test_a_set_of_the_figure_is_a_term_with_the_rows_of_that_set(page, run):
+    shift, longest = (set(selected_rows(run, name)) for name in ("entropy_shift", "longest"))
+    pick(page, "compare.who", [SHIFT, "Longest response"])
+    only = Sets((Contender("longest"),), (Contender("entropy_shift"),), "only Longest response")
+    highlight(open_tab(page, "Agreement"), only)
+    spec = json.loads(next(one for one in page.get("plotly_chart") if "compare.sets" in one.proto.id).proto.spec)
+    bars, lit = (trace for trace in spec["data"] if trace["type"] == "bar")
+    place = [code for code, _ in bars["customdata"]].index(2)
+    assert bars["y"][place] == lit["y"][place] == len(longest - shift)
+    assert sum(lit["y"]) == len(longest - shift)
 
 
 def test_groups_are_drawn_and_listed_in_a_table(page, workspace, pool, app):
@@ -294,16 +362,14 @@ def test_a_combination_without_methods_says_what_to_choose(page):
     assert note(page).startswith("Choose at least two methods: their ranks become one order.")
     assert not page.slider  # no selection, so nothing to limit
     assert "Combination" not in page.pills(key="combination.methods").options
-    page.switch_page("pages/explore.py").run()
-    assert not page.exception
-    assert note(page).startswith("Choose at least two methods") and page.pills(key="combination.methods")
+    for name in ("explore", "compare"):
+        page.switch_page(f"pages/{name}.py").run()
+        assert not page.exception
+        assert note(page).startswith("Choose at least two methods") and page.pills(key="combination.methods")
     page.switch_page("pages/export.py").run()
     assert not page.exception
     assert page.subheader[0].value == "No methods are combined yet"
     assert page.button(key="nothing.select")
-    page.switch_page("pages/compare.py").run()
-    assert not page.exception
-    assert compared_names(page) == [SHIFT, "Random", "Longest response"]
 
 
 def test_one_method_is_no_combination_and_changes_nothing(page):
@@ -350,7 +416,7 @@ def test_a_filtered_combination_follows_its_first_method_and_is_compared_by_its_
     combine(page, SHIFT, "Random")
     pick(page, "select.combined.rule", "filtered")
     page.slider(key="select.combined.keep").set_value(0.2).run()
-    page.slider(key="select.slider.percent").set_value(100.0).run()
+    page.number_input(key="select.exact.percent").set_value(100.0).run()
     # entropy shift ranks 192 of 240 rows; a fifth of these is in the top fifth of a random order, give or take
     assert 20 < int(verdict(page).split()[0]) < 48
     page.switch_page("pages/compare.py").run()
@@ -454,7 +520,7 @@ def test_nothing_and_everything_can_be_compared(page):
 def test_prompts_without_responses_are_compared_by_methods_that_need_none(workspace, prompts_only, app):
     task_confidence_run(workspace, prompts_only)
     at = app("compare")
-    assert not at.exception
+    press(at, "show.task_confidence")
     assert compared_names(at) == ["Task confidence", "Random", "Longest response"]
     assert subsets(at)["Rows"].tolist()[:3] == ["24", "24", "0"]
     assert at.get_by_key("select.unit").options == ["Rows", "%"]
@@ -471,6 +537,7 @@ def test_a_filter_that_excludes_every_row_is_handled(run, app):
 def test_random_repeats_no_random_rows_of_another_method(workspace, pool, app):
     task_confidence_run(workspace, pool)
     at = app("compare")
+    press(at, "show.task_confidence")
     html = "".join(one.value for one in at.html)
     rho = float(html.split("Task confidence and Random: ")[2].split('"')[0].replace("−", "-"))
     assert abs(rho) < 0.3  # with equal seeds the overlap would be at least 0.9

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from core.analysis.comparison import Membership
+from core.schema import IntArray
 from pages.ui.charts import figures
 from pages.ui.charts.figures import Figure, escape_label, shorten
 from pages.ui.data.bins import Values
-from pages.ui.theme import GRID, RANDOM, REST, SELECTED, WARNING, faint
+from pages.ui.theme import GRID, HIGHLIGHT, RANDOM, REST, SELECTED, WARNING, faint
 
 COLOURS = ("#2F7FC1", "#9A6B3F", "#3B8F6B", "#7B5BD0", "#C0558F", "#4E9AA8", "#8A8B1E", "#5F6B7A")
 MARKS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "hexagon")
@@ -27,6 +28,7 @@ FIXED_LOOKS = (  # methods with a fixed style
     "longest",
     "random",
 )
+HIGHLIGHTED = "Highlighted rows"
 HEIGHT = 340
 MAX_COMBINATIONS = 14  # largest combinations in the figure
 MAX_NAME_LENGTH = 30  # characters
@@ -49,6 +51,11 @@ class Look:
     def grey(self) -> "Look":
         """Return a thin grey line without markers, for what stays in the background."""
         return replace(self, colour=faint(REST, 0.85), mark="", dash="solid")
+
+
+def highlight_look() -> Look:
+    """Return the style of the highlighted rows among contenders."""
+    return Look(HIGHLIGHTED, HIGHLIGHT, "highlight", "solid")
 
 
 def looks(labels: Sequence[str], methods: Sequence[str]) -> list[Look]:
@@ -111,10 +118,11 @@ def _curve(look: Look, x: Values, y: Values, place: int) -> dict[str, Any]:
 # Exact combinations
 
 
-def exclusive_sets(membership: Membership, contenders: Sequence[Look]) -> Figure:
+def exclusive_sets(membership: Membership, contenders: Sequence[Look], highlighted: IntArray | None = None) -> Figure:
     """Plot the rows that exactly these contenders select, as bars with the contenders below.
 
-    The customdata of bars and dots is the code of the combination.
+    The customdata of bars and dots is the code of the combination. `highlighted` (2^C,): highlighted rows of each code,
+    as narrow bars over the others.
     """
     patterns = membership.pattern_counts()[:MAX_COMBINATIONS]
     codes, counts = [code for code, _ in patterns], [count for _, count in patterns]
@@ -128,6 +136,7 @@ def exclusive_sets(membership: Membership, contenders: Sequence[Look]) -> Figure
     return figures.base_figure(
         [
             figures.bars(list(range(len(patterns))), counts, colours, yaxis="y2", **look),
+            *([] if highlighted is None else [_highlighted_bars(highlighted[codes], look["customdata"])]),
             *_dots(membership, codes, contenders),
         ],
         230 + 24 * len(contenders),
@@ -143,9 +152,15 @@ def exclusive_sets(membership: Membership, contenders: Sequence[Look]) -> Figure
             "Rows", domain=[_below(contenders) + 0.04, 1], anchor="x", nticks=4, rangemode="tozero"
         ),
         showlegend=False,
+        barmode="overlay",
         bargap=0.35,
         margin={"l": 4, "r": 8, "t": 22, "b": 4},
     )
+
+
+def _highlighted_bars(counts: IntArray, data: Sequence[Any]) -> dict[str, Any]:
+    look = {"customdata": data, "width": 0.3, "hovertemplate": "%{y:,} highlighted<extra></extra>"}
+    return figures.bars(list(range(len(counts))), counts.tolist(), HIGHLIGHT, yaxis="y2", **look)
 
 
 def _below(contenders: Sequence[Look]) -> float:

@@ -13,7 +13,7 @@ from pages.ui.charts.html_bars import FONT, NUMBERS, QUIET, box
 from pages.ui.charts.overlap import Look
 from pages.ui.charts.scales import tick_values
 from pages.ui.data.bins import Values
-from pages.ui.theme import GRID, RANDOM, REST, SELECTED, WARNING, faint
+from pages.ui.theme import GRID, HIGHLIGHT, RANDOM, REST, SELECTED, WARNING, faint
 
 Cell = Callable[[int, int], str]
 GLYPHS = {  # the markers of `overlap` as letters, with font sizes in pixels that make them look equally large
@@ -25,16 +25,25 @@ GLYPHS = {  # the markers of `overlap` as letters, with font sizes in pixels tha
     "x": ("✖", 12),
     "star": ("★", 14),
     "hexagon": ("⬢", 15),
+    "highlight": ("◉", 17),
 }
 LINE_HEIGHT = 26  # pixels
 LARGE = "font-size:16px;line-height:1.7;"
 ITEM = "display:inline-flex;align-items:center;gap:5px;white-space:nowrap"
 
 
-def overlap_table(names: Sequence[str], share: Values, chance: Values, low: Values, high: Values) -> str:
+def overlap_table(
+    names: Sequence[str],
+    share: Values,
+    chance: Values,
+    low: Values,
+    high: Values,
+    highlighted: Sequence[int] | None = None,
+) -> str:
     """Draw the overlap (C, C) of each pair with the overlap expected by chance.
 
-    Blue above the chance range, grey within it, red below it.
+    Blue above the chance range, grey within it, red below it. `highlighted` (1 + C,): the number of highlighted rows,
+    and how many of them each selects, as a last line.
     """
 
     def cell(i: int, j: int) -> str:
@@ -45,7 +54,9 @@ def overlap_table(names: Sequence[str], share: Values, chance: Values, low: Valu
         html = f'{_percent(value)} <span style="{QUIET}">({_percent(expected)})</span>'
         return _cell(html, faint(colour, round(strength, 3)), text)
 
-    return _table(names, share, cell, "Overlap of each pair, and expected by chance", LARGE)
+    return _table(
+        names, share, cell, "Overlap of each pair, and expected by chance", LARGE, _highlighted(names, highlighted)
+    )
 
 
 def correlation_table(names: Sequence[str], rho: Values) -> str:
@@ -60,8 +71,27 @@ def correlation_table(names: Sequence[str], rho: Values) -> str:
     return _table(names, rho, cell, "Rank correlation of each pair")
 
 
-def _table(names: Sequence[str], values: Values, cell: Cell, label: str, size: str = "") -> str:
-    """Draw a cell for each pair with a finite value, and a grey one for the others; `size`: style of the text."""
+def _highlighted(names: Sequence[str], counts: Sequence[int] | None) -> str:
+    """Draw how many highlighted rows each selects, as a line of a table."""
+    if counts is None:
+        return ""
+    total, *each = counts
+    cells = "".join(
+        _cell(
+            f"{count:,}",
+            faint(HIGHLIGHT, round(0.4 * count / max(total, 1), 3)),
+            f"{name}: selects {count:,} of {total:,} highlighted rows",
+        )
+        for name, count in zip(names, each, strict=True)
+    )
+    return f"<tr>{_head(f'Highlighted rows selected, of {total:,}', 'Highlighted rows', 'left')}{cells}</tr>"
+
+
+def _table(names: Sequence[str], values: Values, cell: Cell, label: str, size: str = "", last: str = "") -> str:
+    """Draw a cell for each pair with a finite value, and a grey one for the others.
+
+    `size`: style of the text. `last`: a line below the pairs.
+    """
 
     def pair(i: int, j: int) -> str:
         if i == j or not np.isfinite(values[i, j]):
@@ -78,7 +108,7 @@ def _table(names: Sequence[str], values: Values, cell: Cell, label: str, size: s
     return (
         f'<div style="overflow-x:auto"><table aria-label="{escape(label)}" style="{FONT}{size}{NUMBERS}'
         f'border-spacing:2px;border-collapse:separate;border:0;width:100%"><tr><th style="border:0"></th>{head}</tr>'
-        f"{lines}</table></div>"
+        f"{lines}{last}</table></div>"
     )
 
 

@@ -13,8 +13,9 @@ from core.analysis.comparison import total_variation
 from core.analysis.composition import Composition, RandomBand
 from core.analysis.coverage_curve import PoolCoverage
 from core.measurement.runs import Run
-from core.schema import IntArray, Pool
+from core.schema import BoolArray, IntArray, Pool
 from pages.ui import glossary
+from pages.ui.charts.overlap import HIGHLIGHTED
 from pages.ui.compare import entries
 from pages.ui.compare.entries import Comparison, Entry
 from pages.ui.data import cached, live_selection
@@ -35,14 +36,16 @@ HELP = {
     "Coverage": "Share of the neurons the whole pool activates (weighted by f) that the selected rows cover. "
     f"The range is that of {COVERAGE_SELECTIONS} random selections.",
     "Duplicates": "Rows that repeat another row of the same selection word for word.",
+    "Highlighted": "Highlighted rows in the selection.",
     "Bad rows": "Known bad rows of the demo pool.",
 }
 
 
 @dataclass(frozen=True, eq=False)
 class Compositions:
-    """Composition of every selection, of the pool and of random selections."""
+    """Composition of every selection, of the highlighted rows, of the pool and of random selections."""
 
+    names: Sequence[str]  # of the subsets: the contenders, and the highlighted rows if any are
     base: Entry  # tokens and tasks are those of its run
     reference: Entry  # random selections have its size and its eligible rows
     subsets: Sequence[IntArray]
@@ -56,13 +59,20 @@ class Compositions:
         return [compute(rows) for rows in self.subsets], [compute(rows) for rows in self.random_subsets]
 
 
-def compute_compositions(pool: Pool, comparison: Comparison, reference: Entry) -> Compositions:
-    """Compute the compositions at the current budget."""
+def compute_compositions(
+    pool: Pool, comparison: Comparison, reference: Entry, highlight: BoolArray | None
+) -> Compositions:
+    """Compute the compositions at the current budget. `highlight`: (N,) the highlighted rows, if any are."""
     base = entries.base_entry(comparison.entries)
     subsets = [comparison.rows(k) for k in range(len(comparison.entries))]
+    names = list(comparison.labels)
+    if highlight is not None:
+        subsets.append(np.flatnonzero(highlight))
+        names.append(HIGHLIGHTED)
     selection = comparison.selection(reference)
     orders = live_selection.random_orders(base.run, selection.order)
     return Compositions(
+        names,
         base,
         reference,
         subsets,
@@ -76,7 +86,7 @@ def compute_compositions(pool: Pool, comparison: Comparison, reference: Entry) -
 # Table
 
 
-def figures_table(pool: Pool, comparison: Comparison, compositions: Compositions) -> pd.DataFrame:
+def figures_table(pool: Pool, compositions: Compositions) -> pd.DataFrame:
     """Return a line for each selection, for random ones and for the pool: sizes, and shift from the pool."""
     subsets, band, of_pool = compositions.of_subsets, compositions.band, compositions.of_pool
     tokens, medians = [m.response_tokens for m in subsets], [m.quantiles[2] for m in subsets]
@@ -96,7 +106,11 @@ def figures_table(pool: Pool, comparison: Comparison, compositions: Compositions
     if band.marked:
         faults, random_faults = [sum(m.marked.values()) for m in subsets], sum(band.marked.values())
         columns["Bad rows"] = _format_column(faults, random_faults, sum(of_pool.marked.values()))
-    return pd.DataFrame({"Selection": [*comparison.labels, "Chance range", "Pool"]} | columns)
+    if compositions.names[-1] == HIGHLIGHTED:
+        lit = compositions.subsets[-1]
+        counts = compositions.of_each(lambda rows: len(np.intersect1d(rows, lit, assume_unique=True)))
+        columns["Highlighted"] = _format_column(*counts, len(lit))
+    return pd.DataFrame({"Selection": [*compositions.names, "Chance range", "Pool"]} | columns)
 
 
 def _random_medians(compositions: Compositions) -> list[float]:
@@ -177,10 +191,10 @@ def _load_coverage(source: Run) -> PoolCoverage:
     return PoolCoverage.of(cached.measurements(source).need("activations"), params["growth"], params["tau"])
 
 
-def section(pool: Pool, comparison: Comparison, compositions: Compositions) -> None:
+def section(pool: Pool, compositions: Compositions) -> None:
     """Draw the table of all selections."""
     st.subheader("Composition", anchor=False)
-    table = figures_table(pool, comparison, compositions)
+    table = figures_table(pool, compositions)
     columns = {name: st.column_config.TextColumn(help=HELP.get(name)) for name in table.columns}
     st.dataframe(table, hide_index=True, column_config=columns, height="content", alt="Composition of every selection")
     chance_range, shift = glossary.link("chance_range"), glossary.link("shift")

@@ -12,7 +12,7 @@ import numpy as np
 from core.analysis.comparison import Membership, Overlap, compute_overlap, rank_correlation_matrix
 from core.errors import WinnowError
 from core.measurement.runs import Run
-from core.schema import IntArray, Method, Order, Pool
+from core.schema import BoolArray, IntArray, Method, Order, Pool
 from core.selection.budget import Budget, cumulative_tokens, prefix_length
 from core.selection.recipe import Recipe
 from core.selection.selection import Selection
@@ -101,6 +101,11 @@ class Comparison:
     def rows(self, k: int) -> IntArray:
         """Return the rows that entry `k` selects, best first."""
         return self.entries[k].order.rows[: self.sizes[k]]
+
+    def count_selected(self, mask: BoolArray) -> IntArray:
+        """Return how many rows of a mask (N,) each entry selects, (C,)."""
+        within = np.bincount(self.patterns.code[mask], minlength=len(self.patterns.counts))
+        return np.array([within[np.arange(len(within)) >> c & 1 == 1].sum() for c in range(len(self.entries))])
 
     def selection(self, entry: Entry) -> Selection:
         """Return the selection of an entry."""

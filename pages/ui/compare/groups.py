@@ -7,10 +7,9 @@ import pandas as pd
 import streamlit as st
 
 from core.schema import IntArray, Pool
-from pages.ui.charts import overlap_tables
+from pages.ui.charts import overlap, overlap_tables
 from pages.ui.charts.overlap import Look
 from pages.ui.compare.difference import Compositions, cluster_labels
-from pages.ui.compare.entries import Comparison
 from pages.ui.data.cached import find_coverage_run
 from pages.ui.data.grouping import find_grouping
 from pages.ui.select import subset
@@ -23,13 +22,14 @@ CAPTION = "Share of each selection's rows by group. A mark outside the chance ra
 LENGTHS, CLUSTERS, FAULTS = "Lengths", "Clusters", "Known bad rows"
 
 
-def section(pool: Pool, comparison: Comparison, compositions: Compositions, looks: Sequence[Look]) -> None:
-    """Draw the choice of a grouping, and the shares of every selection by group."""
+def section(pool: Pool, compositions: Compositions, looks: Sequence[Look]) -> None:
+    """Draw the choice of a grouping, and the shares of every selection and of the highlighted rows by group."""
     kinds = available_groups(pool, compositions)
     kind = str(
         st.segmented_control("Group by", kinds, required=True, **state.view_choice("group", kinds, "compare.by"))
     )
-    draw_groups(pool, comparison, compositions, looks, kind)
+    lit = [overlap.highlight_look()] if len(compositions.names) > len(looks) else []
+    draw_groups(pool, compositions, [*looks, *lit], kind)
 
 
 def available_groups(pool: Pool, compositions: Compositions) -> list[str]:
@@ -44,9 +44,7 @@ def available_groups(pool: Pool, compositions: Compositions) -> list[str]:
     return [kind for kind, available in kinds.items() if available]
 
 
-def draw_groups(
-    pool: Pool, comparison: Comparison, compositions: Compositions, looks: Sequence[Look], kind: str
-) -> None:
+def draw_groups(pool: Pool, compositions: Compositions, looks: Sequence[Look], kind: str) -> None:
     """Draw the shares of every selection by group: a figure and a table."""
     names, subsets, of_pool, random = _count_groups(pool, compositions, kind)
     shares = [counts / max(m.rows, 1) for counts, m in zip(subsets, compositions.of_subsets, strict=True)]
@@ -60,7 +58,7 @@ def draw_groups(
     largest = f" The figure shows the {MAX_GROUPS} largest of {len(names)} groups; the table lists all."
     st.caption(CAPTION + (largest if len(names) > MAX_GROUPS else ""))
     with st.expander("Show as table", icon=":material/table:"):
-        columns = dict(zip([*comparison.labels, "Pool"], [*shares, pool_shares], strict=True))
+        columns = dict(zip([*compositions.names, "Pool"], [*shares, pool_shares], strict=True))
         table = pd.DataFrame({kind: names} | {name: 100 * values for name, values in columns.items()})
         percent = st.column_config.NumberColumn(format="%.1f%%")
         st.dataframe(table, hide_index=True, column_config={n: percent for n in table.columns[1:]}, alt="Shares")

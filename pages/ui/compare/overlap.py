@@ -6,6 +6,7 @@ import numpy as np
 import streamlit as st
 
 from core.analysis.comparison import expected_overlap, jaccard
+from core.schema import BoolArray
 from core.selection.selection import describe_shortfall
 from pages.ui import glossary
 from pages.ui.charts import overlap, overlap_tables
@@ -99,13 +100,17 @@ def shortfalls(comparison: Comparison, n: int) -> list[str]:
     return [f"{join_words(names)}: {sentence}" for sentence, names in sentences.items()]
 
 
-def pair_tables(comparison: Comparison) -> None:
-    """Draw two tables: overlap at the budget, and rank correlation of whole orders."""
+def pair_tables(comparison: Comparison, highlight: BoolArray | None) -> None:
+    """Draw two tables: overlap at the budget, with the highlighted rows of each, and rank correlation of whole orders.
+
+    `highlight`: (N,) the highlighted rows, if any are.
+    """
     wide = len(comparison.entries) > MAX_NARROW
-    left, right = (st.container(), st.container()) if wide else st.columns([3, 2], gap="medium")
+    left, right = (st.container(), st.container()) if wide else show.columns([3, 2], gap="medium")
+    counts = None if highlight is None else [int(highlight.sum()), *comparison.count_selected(highlight).tolist()]
     with left:
         st.markdown(f"**Overlap at {escape_markdown(show.format_budget(comparison.budget))} (%)**")
-        st.html(overlap_tables.overlap_table(comparison.labels, *overlaps_and_chance(comparison)))
+        st.html(overlap_tables.overlap_table(comparison.labels, *overlaps_and_chance(comparison), counts))
         by_chance, chance_range = (
             glossary.link("expected_by_chance", "expected by chance"),
             glossary.link("chance_range", "chance range"),

@@ -13,12 +13,32 @@ from core.methods import build_method
 from core.methods.combined import NAME as COMBINED
 from core.progress import SilentReporter
 from core.schema import Pool, Reading
+from pages.ui.compare import entries, overlap
 from pages.ui.compare.entries import Entry
 from pages.ui.controls import contenders
 from pages.ui.controls.contenders import MAX_CONTENDERS
 from pages.ui.data import cached
 from pages.ui.shell import show, state
 from pages.ui.shell.state import Contender
+
+
+def draw(pool: Pool) -> tuple[list[Entry], Entry | None]:
+    """Draw what is compared. Return its entries and the reference; None if they are fewer than two."""
+    runs = contenders.list_pool_runs(pool)
+    candidates = contenders.available(pool, runs)
+    current = contenders.current_contenders(candidates)
+    built, refused = entries.build_entries(pool, runs, current)
+    reference = None
+    with st.container(border=True):
+        choose_contenders(candidates, current)
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            if len(built) > 1:
+                reference = choose_reference(built)
+            add_panel(pool, runs, current)
+            combine_button()
+            st.caption(overlap.comparison_terms(built), width="stretch")
+    show.warning(*refused)
+    return built, reference
 
 
 def choose_contenders(candidates: Sequence[Contender], current: Sequence[Contender]) -> None:
@@ -39,18 +59,19 @@ def choose_contenders(candidates: Sequence[Contender], current: Sequence[Contend
     )
 
 
-def choose_reference(entries: Sequence[Entry]) -> Entry:
+def choose_reference(built: Sequence[Entry]) -> Entry:
     """Return the contender that the others are compared with: the current method, unless another was chosen."""
-    names, now = [entry.label for entry in entries], state.settings().method
-    current = next((e.label for e in entries if (e.contender.method, e.contender.params) == (now, None)), names[0])
+    names, now = [entry.label for entry in built], state.settings().method
+    current = next((e.label for e in built if (e.contender.method, e.contender.params) == (now, None)), names[0])
     key = f"compare.reference.{contenders.names_digest(names)}.{now}"  # another method is another reference
     picked = st.selectbox(
         "Reference",
         names,
         help="The verdict, the curves, the chance range and the disagreements refer to this one.",
+        width=260,
         **state.view_choice("reference", names, key, current),
     )
-    return entries[names.index(picked)]
+    return built[names.index(picked)]
 
 
 def combine_button() -> None:
@@ -67,7 +88,7 @@ _numeric_fields = cached.keep(cached.MAX_POOLS)(numeric_fields)
 
 def add_panel(pool: Pool, runs: Sequence[Run], current: Sequence[Contender]) -> None:
     """Draw what can be added: the current method with its parameters, or a numeric field of the rows."""
-    with st.popover("Add", icon=":material/add:", width="stretch"):
+    with st.popover("Add", icon=":material/add:"):
         if len(current) >= MAX_CONTENDERS:
             st.caption(f"At most {MAX_CONTENDERS} can be compared. Remove one first.")
             return

@@ -141,11 +141,8 @@ def _set_text(name: str, typed: str) -> None:
 # Budget
 
 
-def budget(pool: Pool, run: Run, selection: Selection, *, order_key: str = "") -> None:
-    """Draw the budget: its unit, a slider, and a field for the exact number.
-
-    `order_key`: equal for equal orders, if the selection is not that of the current settings; no score is shown then.
-    """
+def budget(pool: Pool, run: Run, selection: Selection) -> None:
+    """Draw the budget: its unit, a slider, and a field for the exact number."""
     total = int(cached.measurements(run).need("response_tokens").sum())
     units = [unit for unit in UNITS if total or unit != "tokens"]
     now = state.budget()
@@ -153,10 +150,7 @@ def budget(pool: Pool, run: Run, selection: Selection, *, order_key: str = "") -
     shown, percent = replace(now, amount=min(now.amount, maximum)), now.unit == "percent"
     slider, exact, unit = st.columns([2.6, 1.1, 1], vertical_alignment="bottom")
     with slider:
-        if order_key:
-            drag_budget.draw(pool, run, selection, shown, key=order_key)
-        else:
-            _draw_slider(pool, run, selection, shown)
+        _draw_slider(pool, run, selection, shown)
     exact.number_input(
         "Exact budget",
         step={"percent": 0.1, "rows": 1, "tokens": 1000}[now.unit],

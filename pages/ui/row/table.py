@@ -1,6 +1,7 @@
 """A table of rows, one page at a time; a click on a row opens it in the reader."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -21,31 +22,45 @@ from pages.ui.words import display_column, meaning, shorten
 PAGE = 100  # rows in the table at once
 HEIGHT = 480
 ROW_HEIGHT = 34  # pixels of a line
+Columns = Mapping[str, Callable[[int], str]]  # name -> text in the line of a row
 NOTHING: dict[str, Any] = {"selection": {"cells": []}}
 
 
 def draw(
-    pool: Pool, run: Run, rows: IntArray, *, key: str, method: Method, selection: Selection, note: str = ""
+    pool: Pool,
+    run: Run,
+    rows: IntArray,
+    *,
+    key: str,
+    method: Method,
+    selection: Selection,
+    note: str = "",
+    first: Columns = MappingProxyType({}),
 ) -> None:
-    """Draw a table of `rows` in the order given. `note`: markdown, what they are. `run`: their scores and tasks."""
+    """Draw a table of `rows` in the order given. `note`: markdown, what they are. `run`: their scores and tasks.
+
+    `first`: columns before the others, each by a function of the row.
+    """
     if not len(rows):
         st.caption(f"{note} No rows." if note else "No rows.")
         return
     if note:
         st.caption(note)
     st.session_state[FOLLOWER] = st.session_state.get(FOLLOWER) or TABLE
-    _table(pool, run, rows, key, method, selection)
+    _table(pool, run, rows, key, method, selection, first)
 
 
 @st.fragment(key=TABLE)
-def _table(pool: Pool, run: Run, rows: IntArray, key: str, method: Method, selection: Selection) -> None:
+def _table(
+    pool: Pool, run: Run, rows: IntArray, key: str, method: Method, selection: Selection, first: Columns
+) -> None:
     line = _find_line(rows)
     page = _choose_page(rows, line, key)
     shown = rows[PAGE * page : PAGE * (page + 1)]
     groups, columns = find_grouping(pool, run), live_selection.columns_by(run, method, selection.order)
     start = PAGE * page
     show.pick_row(
-        _frame(read_rows(pool, shown.tolist()), shown, method, selection, columns, groups),
+        _frame(read_rows(pool, shown.tolist()), shown, method, selection, columns, groups, first),
         **_bind(pool, rows, start, None if line is None or line // PAGE != page else line - start, key),
         height=min(HEIGHT, ROW_HEIGHT * (len(shown) + 1) + 3),
         row_height=ROW_HEIGHT,
@@ -98,12 +113,14 @@ def _frame(
     selection: Selection,
     columns: Mapping[str, Any],
     groups: Grouping,
+    first: Columns,
 ) -> pd.DataFrame:
     selected = np.isin(shown, selection.rows)
     pins = {pin.id: pin for pin in state.settings().pins}
     scores, has_responses = columns.get(display_column(method)), columns["response_tokens"].any()
     states = ["selected" if is_selected else "unselected" for is_selected in selected]
-    table: dict[str, Any] = {
+    table: dict[str, Any] = {name: [value(int(row)) for row in shown] for name, value in first.items()}
+    table |= {
         "State": [SIDES[pins[row.id].side] if row.id in pins else s for row, s in zip(opened, states, strict=True)],
         "Score": scores[shown] if scores is not None else None,
         "Task": [groups.names[code] or "" for code in groups.codes[shown]],

@@ -28,6 +28,7 @@ NAMES = {  # in an address -> in words
     "group": "grouping",
     "rows": "set of rows",
     "other": "method to compare with",
+    "way": "way of disagreeing",
 }
 CHOSEN = "winnow.chosen"  # widget key -> value that the visitor chose in this tab
 LINKED = "winnow.linked"  # name -> word that a link names, until a widget takes it
@@ -59,11 +60,6 @@ def view_choice(name: str, options: Sequence[Any], key: str, default: Any = None
     _write(name, None if value == default else next(word for word, option in words.items() if option == value))
     set_widget(key, value)
     return {"key": key, "on_change": lambda: chosen.update({key: widget_value(key)})}
-
-
-def choose_view(key: str, value: Any) -> None:
-    """Choose what the widget with this key shows, as the visitor could; for callbacks."""
-    st.session_state[CHOSEN][key] = value
 
 
 def _write(name: str, word: str | None) -> None:
