@@ -164,6 +164,7 @@ def cut_in_words(counts: Mapping[str, int]) -> str:
 EXACT_DUPLICATES = "duplicate_of"  # the earlier row that a row repeats exactly
 NEAR_DUPLICATES_PREFIX = "near_duplicate_of@"  # before the least similarity; the earlier row that it nearly repeats
 USUAL_NEAR_DUPLICATES = f"{NEAR_DUPLICATES_PREFIX}0.8"
+OVERLAP_PREFIX = "overlap@"  # before the name of a benchmark; how much of the row is in it
 TAG_PREFIX = "tag."  # before the name of a tag; whether a row has it
 MIN_SIMILARITY = 0.3  # below it almost any two rows count as near-duplicates
 
@@ -192,3 +193,14 @@ def normalise_duplicates(column: str) -> str:
     column = USUAL_NEAR_DUPLICATES if column == NEAR_DUPLICATES_PREFIX.removesuffix("@") else column
     similarity = near_duplicate_similarity(column)
     return column if similarity is None else near_duplicate_column(similarity)
+
+
+def overlap_column(name: str) -> Column:
+    """Return the column of the overlap with a benchmark, overlap@NAME."""
+    return Column(
+        f"Overlap with {name.removeprefix(OVERLAP_PREFIX)}",
+        low="little of the row is in the benchmark",
+        high="much of the row is in the benchmark",
+        help="Share of the words of prompt or response in 13 adjacent words that the benchmark has, or the similarity "
+        "to one of its texts if that is greater; 0: no overlap.",
+    )

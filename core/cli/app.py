@@ -32,6 +32,7 @@ from core.methods.preference_influence import PreferenceInfluence
 from core.methods.suggestions import with_suggestions
 from core.output.curate import check_outputs
 from core.output.replay import replay_manifest
+from core.pool.benchmarks import SIMILARITY, find_overlap
 from core.progress import Reporter, TerminalReporter, show_progress
 from core.proof.design import HELD_OUT_ROWS
 from core.proof.plan import RANDOM, Training, Work
@@ -356,6 +357,26 @@ def duplicates(
         return commands.duplicates_facts(opened, session.workspace, threshold, report)
     with commands.as_shard(shard, workers, task, report) as (own, shown):
         return commands.duplicates_facts(opened, session.workspace, threshold, shown, own)
+
+
+@_pool_command
+def decontaminate(
+    session: _Session,
+    *,
+    against: Annotated[
+        list[str], Option("--against", metavar="FILE", help="File of a benchmark, in any format of a pool; repeatable.")
+    ],
+    name_: Annotated[
+        str, Option("--as", metavar="NAME", help="Name of the benchmark, for the column overlap@NAME.")
+    ] = "",
+    similarity: Annotated[
+        float, Option("--similarity", help="Minimum similarity of near-duplicates: share of word pairs in common.")
+    ] = SIMILARITY,
+) -> Facts:
+    """Find rows that a benchmark contains, for filters. Runs no model; the result is stored."""
+    opened = recipe_inputs.open_source(session.shared, session.workspace, session.report)
+    options: dict[str, Any] = {"name": name_, "similarity": similarity}
+    return commands.overlap_facts(find_overlap(opened, against, session.workspace, session.report, **options), opened)
 
 
 @_recipe_command

@@ -27,6 +27,7 @@ from core.methods.combined import expand_combinations
 from core.methods.preference_influence import PreferenceInfluence
 from core.methods.suggestions import with_suggestions
 from core.output import curate
+from core.pool.benchmarks import Benchmark
 from core.pool.near_duplicates import find_near_duplicates
 from core.progress import Reporter
 from core.proof.row_files import find_file_rows, is_file
@@ -125,6 +126,13 @@ def duplicates_facts(
         "groups": int((sizes > 1).sum()),
         "largest_group": int(sizes.max(initial=1)),
     }
+
+
+def overlap_facts(benchmark: Benchmark, pool: Pool) -> Facts:
+    """Describe the overlap of a pool with a benchmark."""
+    about = asdict(benchmark) | {"files": list(benchmark.files)}
+    counts = {"benchmark_rows": about.pop("rows"), "rows": len(pool)}
+    return {"pool": pool.name, "column": benchmark.column, **about, **counts}
 
 
 def add_tags(recipe: Recipe, pool: Pool, words: Sequence[str]) -> Recipe:

@@ -72,6 +72,18 @@ def _abridge(lines: list[str]) -> list[str]:
     return [*lines[:MAX_FILES], f"and {more:,} more (all with --json)"] if more > 0 else lines
 
 
+def _overlap(facts: Facts) -> Facts:
+    overlapping = facts["overlapping"]
+    by_side = ", ".join(f"{count:,} by {side}" for side, count in facts["by_side"].items() if count)
+    return {
+        "pool": facts["pool"],
+        "benchmark": f"{facts['name']}: {facts['benchmark_rows']:,} rows in {len(facts['files']):,} files",
+        "texts too short to compare": f"{facts['short']:,}",
+        "rows that overlap": f"{overlapping:,} of {facts['rows']:,}" + (f" ({by_side})" if overlapping else ""),
+        "exclude them with": f"--filter {facts['column']}=0",
+    }
+
+
 def _duplicates(facts: Facts) -> Facts:
     return {
         "pool": facts["pool"],
@@ -236,6 +248,7 @@ def _times(lines: Sequence[tuple[str, str, float]]) -> list[Facts]:
 COMMANDS: dict[str, Callable[[Facts], Facts]] = {
     "inspect": _inspect,
     "duplicates": _duplicates,
+    "decontaminate": _overlap,
     "measure": _measure,
     "estimate": _estimate,
     "select": _select,

@@ -11,6 +11,8 @@
     validation        separate usable rows from skipped rows
     fingerprint       name rows and pools by their content
     near_duplicates   compute and store the near-duplicates of a pool
+    benchmarks        compute and store the overlap of a pool with benchmark files
+    text_overlap      shared n-grams and near-duplicates between two sets of texts
     minhash           MinHash signatures and groups of similar texts
     readers           files, folders and hub ids -> JSON texts of rows
     preference        preference data -> target sets

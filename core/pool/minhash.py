@@ -39,9 +39,14 @@ _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u
 _WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+")
 
 
+def split_words(text: str) -> list[str]:
+    """Return the words of a text in lower case, without punctuation."""
+    return _WORD.findall(text.lower())
+
+
 def shingles(text: str) -> frozenset[str]:
     """Return every two adjacent words of a text; the text itself if it has fewer."""
-    words = _WORD.findall(text.lower())
+    words = split_words(text)
     if len(words) < SHINGLE_WORDS:
         return frozenset([" ".join(words) or text])
     return frozenset(map(" ".join, zip(*(words[k:] for k in range(SHINGLE_WORDS)), strict=False)))

@@ -56,7 +56,7 @@ def find_near_duplicates(
 
     def hash_part(part: int, rows: IntArray) -> None:
         block = next(iter_text(pool, int(rows[0]), int(rows[-1]) + 1, size=len(rows)))
-        texts = list(map(_full_text, *block.values()))
+        texts = list(map(row_text, *block.values()))
         parts.write(part, pa.table({"signature": as_column(minhash.compute_signatures(texts))}))
 
     with stages.open(spec, plan, mapped=True, together=True, waiting=WAITING) as parts:
@@ -109,10 +109,10 @@ def _spec(fingerprint: str) -> dict[str, Any]:
 
 
 def _text(pool: Pool, row: int) -> str:
-    return _full_text(*(pool.rows[name][row].as_py() for name in ("prompt", "response", "turns")))
+    return row_text(*(pool.rows[name][row].as_py() for name in ("prompt", "response", "turns")))
 
 
-def _full_text(prompt: str | None, response: str | None, turns: str | None) -> str:
+def row_text(prompt: str | None, response: str | None, turns: str | None) -> str:
     """Return the whole text of a row: its turns if it has several, else prompt and response."""
     if turns:
         return "\n".join(turn["content"] for turn in orjson.loads(turns))

@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from core.columns import (
     EXACT_DUPLICATES,
     NEAR_DUPLICATES_PREFIX,
+    OVERLAP_PREFIX,
     TAG_PREFIX,
     USUAL_NEAR_DUPLICATES,
     normalise_duplicates,
@@ -346,6 +347,18 @@ def require_near_duplicates(name: str, pool: Pool, measured: Measured) -> IntArr
     return repeats
 
 
+def _require_overlap(name: str, pool: Pool, measured: Measured) -> NDArray[np.float32]:
+    """Return (N,) the overlap of each row with a benchmark; RecipeError with the command if not computed."""
+    overlaps: Mapping[str, NDArray[np.float32]] = measured.artifacts.get("overlaps", {})
+    if name not in overlaps:
+        benchmark = name.removeprefix(OVERLAP_PREFIX)
+        raise RecipeError(
+            f"filters: this pool was not compared with a benchmark '{benchmark}'. First run: python -m core "
+            f"decontaminate {pool.source} --against FILE --name {benchmark}"
+        )
+    return overlaps[name]
+
+
 def named_near_duplicates(recipe: Recipe) -> set[str]:
     """Return the columns of near-duplicates that a recipe needs."""
     named = {part.column for part in recipe.filters} | ({recipe.export.apart} if recipe.export.held_out else set())
@@ -372,8 +385,9 @@ def filter_columns(names: set[str], method: Method, pool: Pool, measured: Measur
             columns[name] = np.array(measured.task_names(), object)
         elif name in tagged:
             columns |= tag_columns(pool, {tagged[name]: tags[tagged[name]]})
-        elif name.startswith(NEAR_DUPLICATES_PREFIX):
-            columns[name] = require_near_duplicates(name, pool, measured)
+        elif name.startswith((NEAR_DUPLICATES_PREFIX, OVERLAP_PREFIX)):
+            near = name.startswith(NEAR_DUPLICATES_PREFIX)
+            columns[name] = (require_near_duplicates if near else _require_overlap)(name, pool, measured)
         else:
             possible = ", ".join((*POOL_TEXTS, *derived, *POOL_NUMBERS, *sorted(numbers), *sorted(tagged)))
             raise RecipeError(f"filters: there is no column '{name}'. There are {possible}.")

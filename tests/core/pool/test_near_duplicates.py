@@ -85,8 +85,8 @@ def test_a_stopped_worker_repeats_no_finished_part(pool, place, tmp_path, monkey
 
 def test_turns_are_read_where_a_row_has_several():
     turns = '[{"role": "user", "content": "a b"}, {"role": "assistant", "content": "c"}]'
-    assert duplicates._full_text("b", "c", turns) == "a b\nc"
-    assert duplicates._full_text("b", None, None) == "b\n"
+    assert duplicates.row_text("b", "c", turns) == "a b\nc"
+    assert duplicates.row_text("b", None, None) == "b\n"
 
 
 @pytest.mark.parametrize("column", ["near_duplicate_of@x", "near_duplicate_of@0.1", "near_duplicate_of@1.5"])

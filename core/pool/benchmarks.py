@@ -1,0 +1,253 @@
+"""Overlap of a pool with benchmark files, so that what a model is tested on is not what it is trained on.
+
+Every text of a benchmark row is a reference of its own, and so is the whole row; of a pool row, prompt, response and
+the whole are compared (`core.pool.text_overlap`). For each benchmark the workspace holds, under its name, the score of
+each row (`NAME.npy`, (N,) float32, 0: no overlap), the matching texts (`NAME.parquet`, one line for each row that
+overlaps, highest score first) and what it was computed from (`NAME.json`). The scores are the column overlap@NAME.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from core.columns import OVERLAP_PREFIX
+from core.errors import PoolError, RecipeError
+from core.pool.minhash import split_words
+from core.pool.near_duplicates import row_text
+from core.pool.pools import iter_text
+from core.pool.readers.records import read_object
+from core.pool.readers.sources import open_source
+from core.pool.text_overlap import MIN_WORDS, NGRAM_WORDS, Overlap, ReferenceIndex, iter_strings
+from core.pool.turns import UnusableRow
+from core.progress import Reporter
+from core.schema import Pool
+from core.workspace.files import is_whole, read_json, reading, stored_path, write_array, write_json
+from core.workspace.folder import Workspace, content_key
+from core.workspace.parts import Parts, plan_blocks
+from core.workspace.stages import Stages
+
+PART_ROWS = 8192
+SIMILARITY = 0.5  # of near-duplicates: share of word pairs in common
+SIDES = ("prompt", "response", "whole row")
+VERSION = 1
+SPEC = "spec.json"
+_NAME = re.compile(r"[\w.-]{1,64}")
+WAITING = "Waiting for another job that compares the pool with the same files."
+
+
+class Reference(NamedTuple):
+    """A text of a benchmark, and where it is."""
+
+    file: str
+    line: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """What the overlap of a pool was computed from, and how many rows overlap."""
+
+    name: str
+    files: tuple[dict[str, str], ...]  # name and sha256 of each
+    rows: int  # of all files
+    texts: int  # that were compared
+    short: int  # texts of fewer than MIN_WORDS words, which were not
+    similarity: float
+    overlapping: int  # rows of the pool
+    by_side: dict[str, int]  # of these, how many by which text of theirs
+
+    @property
+    def column(self) -> str:
+        """Return the column of scores."""
+        return f"{OVERLAP_PREFIX}{self.name}"
+
+
+def find_overlap(
+    pool: Pool, files: Sequence[str], workspace: Workspace, report: Reporter, *, name: str = "", similarity: float = 0.5
+) -> Benchmark:
+    """Compare every row of the pool with benchmark files, and store the result under a name. Resumable.
+
+    `files`: anything that a pool can be read from on this machine. `similarity`: least one of near-duplicates. Raise
+    PoolError for a file without rows, RecipeError for a bad name or similarity.
+    """
+    name = _check(name or default_name(files), similarity)
+    report.stage("Reading benchmark files", rows=0, work=0)
+    contents = [{"name": Path(file).name, "sha256": _digest(file)} for file in files]
+    spec: dict[str, Any] = {
+        "kind": "benchmark-overlap",
+        "pool": pool.fingerprint,
+        "files": [one["sha256"] for one in contents],
+    }
+    spec |= {"words": NGRAM_WORDS, "similarity": similarity, "version": VERSION}
+    references, rows, short = read_references(files, workspace)
+    index = ReferenceIndex([one.text for one in references])
+    stages = Stages(workspace, report)
+
+    def load() -> Any:
+        return lambda part: _compare(pool, part, index, similarity)
+
+    parts = stages.fill(spec, plan_blocks(len(pool), PART_ROWS), "Comparing rows with the benchmark", load)
+    with stages.locked(f"overlap-{pool.fingerprint}-{name}", WAITING):
+        return _store(pool, workspace, parts, references, Benchmark(
+            name, tuple(contents), rows, len(references), short, similarity, 0, {}
+        ))  # fmt: skip
+
+
+def default_name(files: Sequence[str]) -> str:
+    """Return the name of a benchmark that is given none: that of its first file, and how many more there are."""
+    stem = re.sub(r"[^\w.-]", "-", Path(files[0]).name.partition(".")[0])[:48]
+    return stem + (f"-and-{len(files) - 1}" if len(files) > 1 else "")
+
+
+def _check(name: str, similarity: float) -> str:
+    if not _NAME.fullmatch(name):
+        raise RecipeError(f"The name of a benchmark has 1 to 64 letters, digits, dots and dashes, unlike '{name}'.")
+    if not 0.3 <= similarity <= 1:
+        raise RecipeError(f"The similarity of near-duplicates is a number from 0.3 to 1, not {similarity:g}.")
+    return name
+
+
+def _digest(file: str) -> str:
+    try:
+        with Path(file).open("rb") as content:
+            return hashlib.file_digest(content, "sha256").hexdigest()
+    except OSError as error:
+        raise PoolError(f"{file}: cannot be read ({error.strerror}). Give a benchmark as a file.") from error
+
+
+def read_references(files: Sequence[str], workspace: Workspace) -> tuple[list[Reference], int, int]:
+    """Return the texts of benchmark files, each once; the number of rows; and the number of texts too short to use."""
+    texts: dict[str, Reference] = {}
+    rows = short = 0
+    cache = workspace.folder("measurements", "benchmarks")
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    for file in files:
+        before = rows
+        with open_source(file, name=None, split=None, revision=None, cache=cache) as source:
+            for line, strings in _rows(source):
+                rows += 1
+                candidates = [*strings, "\n".join(strings)] if len(strings) > 1 else strings
+                for text in candidates:
+                    if len(split_words(text)) < MIN_WORDS:
+                        short += 1
+                    else:
+                        texts.setdefault(text, Reference(Path(file).name, line, text))
+        if rows == before:
+            raise PoolError(f"{file}: holds no row that can be read. Give a file of JSON objects, CSV or Parquet.")
+    return list(texts.values()), rows, short
+
+
+def _rows(source: Any) -> Iterator[tuple[int, list[str]]]:
+    for block in source.blocks:
+        for line, raw in block.records:
+            try:
+                yield line, list(iter_strings(read_object(raw)))
+            except UnusableRow:
+                continue
+
+
+def _compare(pool: Pool, rows: NDArray[np.int64], index: ReferenceIndex, similarity: float) -> pa.Table:
+    block = next(iter_text(pool, int(rows[0]), int(rows[-1]) + 1, size=len(rows)))
+    whole = list(map(row_text, *block.values()))
+    overlaps = [
+        index.find_overlap([text or "" for text in texts], similarity)
+        for texts in (block["prompt"], block["response"], whole)
+    ]
+    side = np.argmax([each.score for each in overlaps], axis=0)
+
+    def chosen(values: Any) -> Any:
+        return np.choose(side, [values(each) for each in overlaps])
+
+    def coverage(each: Overlap) -> Any:
+        return each.coverage
+
+    columns = {
+        "coverage": chosen(coverage).astype(np.float32),
+        "similarity": chosen(lambda each: each.similarity).astype(np.float32),
+        "reference": chosen(lambda each: each.reference),
+        "side": side.astype(np.int8),
+    }
+    return pa.table(columns)
+
+
+def _store(
+    pool: Pool, workspace: Workspace, parts: Parts, references: Sequence[Reference], about: Benchmark
+) -> Benchmark:
+    n, folder = len(pool), _folder(workspace.root, pool.fingerprint)
+    coverage, similarity = parts.column("coverage", n), parts.column("similarity", n)
+    reference, side = parts.column("reference", n), parts.column("side", n)
+    score = np.maximum(coverage, similarity)
+    rows = np.flatnonzero(score > 0)
+    rows = rows[np.argsort(-score[rows], kind="stable")]
+    found = [references[k] for k in reference[rows].tolist()]
+    by_side = dict(zip(SIDES, np.bincount(side[rows], minlength=len(SIDES)).tolist(), strict=True))
+    about = Benchmark(**{**asdict(about), "files": about.files, "overlapping": len(rows), "by_side": by_side})
+    matches = {
+        "row": rows,
+        "side": [SIDES[k] for k in side[rows].tolist()],
+        "coverage": coverage[rows],
+        "similarity": similarity[rows],
+        "file": [one.file for one in found],
+        "line": [one.line for one in found],
+        "text": [one.text for one in found],
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / SPEC, _spec(pool.fingerprint))  # the inventory reads it
+    with stored_path(folder / f"{about.name}.parquet") as temporary:
+        pq.write_table(pa.table(matches), temporary, compression="zstd")
+    write_array(folder / f"{about.name}.npy", score)
+    write_json(folder / f"{about.name}.json", asdict(about))
+    return about
+
+
+# Stored results
+
+
+def list_benchmarks(root: Path, fingerprint: str) -> dict[str, Benchmark]:
+    """Return the benchmarks that a pool was compared with, by column."""
+    files = sorted(file for file in _folder(root, fingerprint).glob("*.json") if file.name != SPEC)
+    found = [Benchmark(**{**data, "files": tuple(data["files"])}) for data in map(read_json, files)]
+    return {one.column: one for one in found}
+
+
+def load_overlaps(root: Path, fingerprint: str) -> dict[str, NDArray[np.float32]]:
+    """Load the scores of a pool, (N,) each, memory-mapped, by column."""
+    scores = {}
+    for file in sorted(_folder(root, fingerprint).glob("*.npy")):
+        with reading(file):
+            scores[f"{OVERLAP_PREFIX}{file.stem}"] = np.load(file, mmap_mode="r", allow_pickle=False)
+    return scores
+
+
+def load_matches(root: Path, fingerprint: str, name: str) -> pa.Table:
+    """Load the rows that overlap with a benchmark, highest score first, each with the matching text."""
+    file = _folder(root, fingerprint) / f"{name}.parquet"
+    with reading(file):
+        return pq.read_table(file, memory_map=True)
+
+
+def is_compared(root: Path, fingerprint: str, name: str) -> bool:
+    """Return whether a pool was compared with a benchmark of this name."""
+    return is_whole(_folder(root, fingerprint) / f"{name}.npy")
+
+
+def overlap_stamp(root: Path, fingerprint: str) -> int:
+    """Return a number that changes when more overlaps are stored; for cache keys."""
+    folder = _folder(root, fingerprint)
+    return folder.stat().st_mtime_ns if folder.exists() else 0
+
+
+def _folder(root: Path, fingerprint: str) -> Path:
+    return root / "measurements" / content_key(_spec(fingerprint))
+
+
+def _spec(fingerprint: str) -> dict[str, Any]:
+    return {"kind": "benchmark-overlaps", "pool": fingerprint}
