@@ -36,7 +36,7 @@ options, preview_column = st.columns(2, gap="large")
 with options:
     file = download.choose_file()
     part = download.choose_export(pool)
-    requested = state.recipe(pool).model_copy(update={"export": part})
+    requested = download.add_export(state.recipe(pool), part)
     recipe = resolve_recipe(requested, pool, run)
     path = download.export_path(recipe, run, file)
     finished_export = download.find_export(path)

@@ -75,8 +75,9 @@ class Filter:
 
 def _usual_words(f: Filter) -> str:
     """Return the words of a filter that is usual for its column; "" for any other."""
-    if f == tag_filter(f.column, exclude=f.exclude):
-        return f"{'not ' if f.exclude else ''}tagged '{f.column.removeprefix(TAG_PREFIX)}'"
+    tag = f.column.removeprefix(TAG_PREFIX)
+    if f == tag_filter(tag, exclude=f.exclude):
+        return f"{'not ' if f.exclude else ''}tagged '{tag}'"
     if f != duplicates_filter(f.column):
         return ""
     if f.column == EXACT_DUPLICATES:
@@ -84,9 +85,9 @@ def _usual_words(f: Filter) -> str:
     return f"one row of each near-duplicate group (similarity ≥ {f.column.removeprefix(NEAR_DUPLICATES_PREFIX)})"
 
 
-def tag_filter(column: str, *, exclude: bool = False) -> Filter | None:
-    """Return the filter on the rows with a tag, by its column, or on those without it; None for any other column."""
-    return Filter(column, values=("1",), exclude=exclude) if column.startswith(TAG_PREFIX) else None
+def tag_filter(name: str, *, exclude: bool = False) -> Filter:
+    """Return the filter on the rows with a tag, or on those without it."""
+    return Filter(TAG_PREFIX + name, values=("1",), exclude=exclude)
 
 
 def duplicates_filter(column: str) -> Filter | None:

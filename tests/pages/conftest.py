@@ -389,9 +389,11 @@ def typed_options(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def send(box: Selectbox[Any]) -> WidgetState:
         try:
-            return send_option(box)
+            if box.options or box.value is None:
+                return send_option(box)
         except ValueError:  # none of its options
-            return WidgetState(id=box.id, string_value=str(box.value))
+            pass
+        return WidgetState(id=box.id, string_value=str(box.value))
 
     monkeypatch.setattr(Selectbox, "_widget_state", property(send))
 

@@ -15,6 +15,7 @@ from core.measurement.runs import Run
 from core.schema import Pool
 from core.selection.filters import Filter, duplicates_filter
 from core.selection.recipe import DERIVED_TASK, POOL_NUMBERS, POOL_TEXTS
+from pages.ui.controls import tags
 from pages.ui.data import cached, live_selection
 from pages.ui.row import duplicates
 from pages.ui.shell import show, state
@@ -33,6 +34,7 @@ def panel(pool: Pool, run: Run) -> None:
         _tasks("task", "Tasks", [name for name in cached.tasks(pool)[0] if name is not None])
         if run.tasks is not None and run.tasks.derived:
             _tasks(DERIVED_TASK, "Derived tasks", list(run.tasks.names))
+        tags.filters()
         _length(run)
         _contains()
         _switch("Keep one of each exact duplicate", EXACT_DUPLICATES, duplicates_filter(EXACT_DUPLICATES))

@@ -24,7 +24,7 @@ from core.workspace.inventory import format_size
 from pages.ui.data import cached
 from pages.ui.data.live_selection import LiveSelection
 from pages.ui.row import duplicates
-from pages.ui.shell import show
+from pages.ui.shell import show, state
 from pages.ui.words import format_rows
 
 SCHEMAS = {
@@ -85,6 +85,12 @@ def choose_export(pool: Pool) -> ExportPart:
         persist_state="session",
         help="Adds one field, `winnow`: an object with every score of the row and its rank; in Parquet, a column each.",
     )
+    tags = bool(state.settings().tags) and st.toggle(
+        "Include tags",
+        key="export.tags",
+        persist_state="session",
+        help="Adds each row's tags to the field `winnow`, as a list; in Parquet, a column.",
+    )
     rejected = st.toggle(
         "Also export unselected rows",
         key="export.rejected",
@@ -106,7 +112,15 @@ def choose_export(pool: Pool) -> ExportPart:
         st.caption(
             APART_CAPTIONS[apart == EXACT_DUPLICATES].format(similarity=apart.removeprefix(NEAR_DUPLICATES_PREFIX))
         )
-    return ExportPart(schema=schema, with_scores=scores, rejected=rejected, held_out=share / 100, apart=apart)
+    return ExportPart(
+        schema=schema, with_scores=scores, tags=tags, rejected=rejected, held_out=share / 100, apart=apart
+    )
+
+
+def add_export(recipe: Recipe, part: ExportPart) -> Recipe:
+    """Return a recipe that writes its rows as `part` defines: with all tags of the pool, if it includes tags."""
+    tags = {name: list(ids) for name, ids in state.settings().tags.items()} if part.tags else recipe.tags
+    return recipe.model_copy(update={"export": part, "tags": tags})
 
 
 def preview(pool: Pool, run: Run, rows: IntArray, recipe: Recipe) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import streamlit as st
 
+from core.columns import TAG_PREFIX
 from core.measurement.lookup import reads_alike
 from core.measurement.runs import Run, list_runs
 from core.schema import BoolArray, IntArray, Pool, Reading
@@ -24,6 +25,7 @@ from pages.ui.words import is_identifier, meaning
 # common colour-vision deficiencies simulated after Machado et al. 2009; visible on white and on the dark background.
 CATEGORY_COLOURS = ("#6F86FF", "#FF967D", "#2C6544", "#D0BD37", "#3DD7FF", "#9D199B", "#7C1CF4", "#886A00")
 OTHERS = "others"
+TAGGED = CATEGORY_COLOURS[5]
 SELECTION, RANK, TASK, CLUSTER, BIN, FAULT = "selection", "rank", "task", "cluster", "bin", "known bad row"
 NAMED = "named cluster"  # the clusters that have their names on the map
 COLUMN = "column."  # prefix of score columns
@@ -61,6 +63,7 @@ def colour_choices(pool: Pool, run: Run, live: LiveSelection) -> dict[str, str]:
         labels[CLUSTER] = "Activation cluster"
     if answer_source.find_answers_run(pool, run) is not None:
         labels[BIN] = "Semantic bin"
+    labels |= {f"{TAG_PREFIX}{name}": f"Tag: {name}" for name in sorted(state.settings().tags)}
     own = live_selection.numbers(run, live)
     return labels | {f"{COLUMN}{name}": meaning(name).label for name in [*own, *_others(pool, run, own)]}
 
@@ -106,6 +109,8 @@ def colour_rows(by: str, pool: Pool, run: Run, live: LiveSelection, clusters: Cl
         return colour_by_category(groups.labels, groups.codes)
     if by == NAMED and clusters is not None:
         return colour_by_category(list(clusters.names), clusters.codes)
+    if by.startswith(TAG_PREFIX):
+        return _colour_by_tag(pool, by.removeprefix(TAG_PREFIX))
     if by in (CLUSTER, BIN):
         return _colour_by_number(by, pool, run)
     return colour_by_selection(live, len(pool))
@@ -151,6 +156,12 @@ def _colour_by_fault(pool: Pool) -> CategoricalColours:
         codes[mask] = place
     categories = colour_by_category([name.replace("_", " ") for name in marks], codes)
     return CategoricalColours(dict.fromkeys(categories.colours, WARNING), codes) if len(marks) == 1 else categories
+
+
+def _colour_by_tag(pool: Pool, name: str) -> CategoricalColours:
+    codes = np.ones(len(pool), np.int64)
+    codes[live_selection.rows_with_ids(pool, state.settings().tags[name])] = 0
+    return CategoricalColours({"tagged": TAGGED, "not tagged": REST}, codes)
 
 
 def _colour_by_number(by: str, pool: Pool, run: Run) -> CategoricalColours:

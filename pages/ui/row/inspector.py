@@ -51,4 +51,4 @@ def inspect(
 def _choose_part(names: Sequence[str], key: str) -> str:
     part = state.session_value(OPENED_KEY) or TEXT
     bound = state.bind(f"{key}.part", part if part in names else TEXT, partial(state.set_widget, OPENED_KEY))
-    return show.choose("Row details", names, bound["key"], label_visibility="collapsed", on_change=bound["on_change"])
+    return show.choose("Row details", names, label_visibility="collapsed", default=None, **bound)

@@ -18,6 +18,7 @@ from pages.ui.data import live_selection
 from pages.ui.data.grouping import find_grouping
 from pages.ui.row import duplicates, inspector
 from pages.ui.row.pins import pin_controls
+from pages.ui.row.tags import row_tags
 from pages.ui.shell import show, state
 from pages.ui.shell.open_row import READER, OpenRow
 from pages.ui.words import display_column, meaning
@@ -41,6 +42,7 @@ def draw(pool: Pool) -> None:
         _step_buttons(pool, rows, position)
         show.action("Close", "close", f"{KEY}.close", state.close_row, type="tertiary")
     pin_controls(row, KEY)
+    row_tags(row, KEY)
     marks, task = duplicates.duplicate_marks(pool, row.index), row.task
     if run is not None and selection is not None:
         groups = find_grouping(pool, run)

@@ -117,6 +117,7 @@ def _frame(
 ) -> pd.DataFrame:
     selected = np.isin(shown, selection.rows)
     pins = {pin.id: pin for pin in state.settings().pins}
+    tags = state.tags_of([row.id for row in opened])
     scores, has_responses = columns.get(display_column(method)), columns["response_tokens"].any()
     states = ["selected" if is_selected else "unselected" for is_selected in selected]
     table: dict[str, Any] = {name: [value(int(row)) for row in shown] for name, value in first.items()}
@@ -126,6 +127,7 @@ def _frame(
         "Task": [groups.names[code] or "" for code in groups.codes[shown]],
         "Prompt": [shorten(row.prompt) for row in opened],
         "Response": [shorten(row.response or "") for row in opened],
+        "Tags": [", ".join(tags.get(row.id, ())) for row in opened],
         "Tokens": columns["response_tokens" if has_responses else "prompt_tokens"][shown],
         "Id": [row.id for row in opened],
     }
@@ -133,6 +135,8 @@ def _frame(
         del table["Score"]
     if not has_responses:
         del table["Response"]
+    if not state.settings().tags:
+        del table["Tags"]
     return pd.DataFrame(table)
 
 
@@ -145,6 +149,7 @@ def _column_styles(method: Method, groups: Grouping) -> dict[str, Any]:
         "Task": text(groups.noun.capitalize(), width=105),
         "Prompt": text(width=170),
         "Response": text(width=170),
+        "Tags": text(width=105),
         "Tokens": number(width=65, format="%d", help=tokens_help),
         "Id": text(width=90),
     }

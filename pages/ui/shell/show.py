@@ -97,16 +97,21 @@ def _say_shortened(content: str) -> None:
 def row(opened: Row, *, task: str | None = None, marks: Sequence[str] = ()) -> None:
     """Show a row with all its turns. `marks` are shown as badges; `task` replaces the pool's own label."""
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
-        st.badge(escape_markdown(opened.place), color="gray")
-        st.badge(escape_markdown(task or opened.task or "no task"), color="gray")
+        badge(opened.place, color="gray")
+        badge(task or opened.task or "no task", color="gray")
         for mark in marks:
-            st.badge(escape_markdown(mark), color="blue")
+            badge(mark)
         st.text(opened.id)
     turns(opened)
     if opened.response is None:
         st.caption("No response. The row can be annotated; methods that read responses never select it.")
     with st.expander("Raw JSON", icon=":material/data_object:"):
         text(opened.original)
+
+
+def badge(content: str, **look: Any) -> None:
+    """Show data as a badge, which escapes brackets by itself."""
+    st.badge(escape_markdown(content).replace("\\[", "[").replace("\\]", "]"), **look)
 
 
 def turns(opened: Row) -> None:

@@ -68,6 +68,10 @@ def delete_tag(name: str) -> None:
     )
 
 
-def tags_of(row_id: str) -> list[str]:
-    """Return the tags of a row, sorted."""
-    return sorted(name for name, ids in settings().tags.items() if row_id in ids)
+def tags_of(row_ids: Collection[str]) -> dict[str, list[str]]:
+    """Return the tags of rows, sorted, by id; rows without a tag are left out."""
+    found: dict[str, list[str]] = {}
+    for name, ids in sorted(settings().tags.items()):
+        for one in set(row_ids).intersection(ids):
+            found.setdefault(one, []).append(name)
+    return found

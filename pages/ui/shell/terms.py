@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from core.columns import TAG_PREFIX
 from core.selection.filters import Filter, tag_filter
 from pages.ui.shell.contender import Contender
 from pages.ui.words import meaning
@@ -116,7 +117,7 @@ def _describe(term: Term) -> str:
 
 
 def _describe_filter(condition: Filter) -> str:
-    if condition == tag_filter(condition.column, exclude=condition.exclude):
+    if condition == tag_filter(condition.column.removeprefix(TAG_PREFIX), exclude=condition.exclude):
         return str(condition)
     label = meaning(condition.column).label
     words = []

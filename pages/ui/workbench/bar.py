@@ -9,7 +9,7 @@ from core.errors import WinnowError
 from core.measurement.runs import Run
 from core.methods.combined import NAME as COMBINED
 from core.schema import Pool
-from pages.ui.controls import budget, combination, filters
+from pages.ui.controls import budget, combination, filters, tags
 from pages.ui.data import live_selection
 from pages.ui.data.live_selection import LiveSelection
 from pages.ui.shell import show, state
@@ -50,6 +50,7 @@ def draw(pool: Pool, place: DeltaGenerator) -> tuple[Run, LiveSelection] | None:
         budget.undo_buttons()
         filters.active_filters()
         chips.search_box()
+        tags.panel()
         chips.draw(pool, live)
     show.warning(*failures)
     return run, live

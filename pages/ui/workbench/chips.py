@@ -9,6 +9,7 @@ from core.schema import IntArray, Pool
 from core.selection.filters import Filter
 from core.selection.selection import Pin
 from pages.ui.data.live_selection import LiveSelection
+from pages.ui.row.tags import tag_rows
 from pages.ui.shell import show, state
 from pages.ui.shell.changes import NARROW
 from pages.ui.shell.terms import Match, Search, Term, describe
@@ -73,6 +74,7 @@ def _actions(pool: Pool, rows: IntArray, terms: tuple[Term, ...]) -> None:
     st.text_input(REASON, key="highlight.reason", placeholder=REASON, label_visibility="collapsed", on_change="ignore")
     for side, label, icon in (("in", "Always include", "keep"), ("out", "Always exclude", "block")):
         show.action(label, icon, f"highlight.pin.{side}", _pin, pool, rows, side, disabled=none or many)
+    tag_rows(partial(row_ids, pool, rows), "highlight", disabled=none)
     if many:
         st.caption(f"At most {MAX_BY_HAND:,} rows can be pinned or listed in a filter at once.")
 

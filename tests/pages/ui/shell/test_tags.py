@@ -13,7 +13,7 @@ from pages.ui.shell.settings import Settings
 from pages.ui.shell.terms import Match, Search, describe
 
 LONG = Filter("response_tokens", low=3)
-KEEP = tag_filter("tag.keep")
+KEEP = tag_filter("keep")
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +32,7 @@ def test_rows_are_tagged_and_untagged_as_steps_of_undo():
     assert state.undo_words() == "tag 'unclear' on 1 row"
     state.remove_tag(["row-1", "never there"], "unclear")
     state.add_tag(["row-2"], "a")
-    assert state.tags_of("row-2") == ["a", "unclear"] and state.tags_of("row-1") == []
+    assert state.tags_of(["row-3", "row-2", "row-1"]) == {"row-2": ["a", "unclear"], "row-3": ["unclear"]}
     state.undo()
     state.undo()
     state.undo()
@@ -73,9 +73,9 @@ def test_a_renamed_tag_keeps_its_rows_and_filters():
     state.change(filters=(LONG, KEEP))
     state.change(highlight=(Search("sum"), Match(KEEP)))
     state.rename_tag("keep", "good")
-    assert state.settings().highlight == (Search("sum"), Match(tag_filter("tag.good")))
+    assert state.settings().highlight == (Search("sum"), Match(tag_filter("good")))
     assert state.settings().tags == {"good": ("row-1",)}
-    assert state.settings().filters == (LONG, tag_filter("tag.good"))
+    assert state.settings().filters == (LONG, tag_filter("good"))
     assert state.undo_words() == "tag 'keep' → 'good' and 1 more"
     state.add_tag(["row-2"], "other")
     for name, new, words in (("good", "other", "exists already"), ("gone", "x", "no tag 'gone'"), ("good", "", "name")):
