@@ -9,7 +9,9 @@ import pytest
 
 from core.measurement.run_data import load_measured
 from core.measurement.runs import save_run
-from tests.pages.test_explore import choose, click, figures, open_section, page_text, verdict
+from core.methods import build_method
+from pages.ui.shell.changes import NARROW
+from tests.pages.test_explore import choose, click, figures, highlight, lit, marks, open_section, page_text, verdict
 
 
 @pytest.fixture
@@ -57,12 +59,12 @@ def test_lines_of_equal_score_turn_with_the_weight(at):
     assert "0.2 · D + 0.8 · I" in page_text(at)
 
 
-def test_a_lasso_lists_all_rows_inside_it_highest_score_first(at):
+def test_a_lasso_highlights_all_rows_inside_it_highest_score_first(at):
     square = {"x": [0.4, 0.9, 0.9, 0.4], "y": [-0.1, -0.1, 0.9, 0.9]}
     click(at, "explore.answers", lasso=[square])
-    assert "**119 rows** · inside the lasso, highest divergence first" in page_text(
-        at
-    )  # half of 240, minus one row with a single answer
+    assert "**119 rows highlighted**, highest Divergence first" in page_text(at)  # half of 240 but a row with 1 answer
+    assert sorted(marks(chart_figure(at, "explore.answers"))[0]["customdata"]) == lit(at)
+    assert sum(len(ring["x"]) for ring in marks(chart_figure(at, "explore.bins"))) == 6
     scores = at.dataframe[0].value["Score"]
     assert scores.is_monotonic_decreasing and scores.max() == pytest.approx(0.6 * 0.8 + 0.4 * 0.75)
 
@@ -70,17 +72,20 @@ def test_a_lasso_lists_all_rows_inside_it_highest_score_first(at):
 def test_a_clicked_bin_shows_its_distinctive_words(at, divergence_run):
     click(at, "explore.bins", [{"customdata": 0}])
     size = int((load_measured(divergence_run).columns["semantic_bin"] == 0).sum())
-    assert f"**{size} rows** · bin 1 (" in page_text(at)
+    assert len(lit(at)) == size and highlight(at)[0].words.startswith("bin 1 (")
+    (rings,) = marks(chart_figure(at, "explore.bins"))
+    assert rings["customdata"] == [0] and rings["hovertext"] == [f"bin 1: {size} of {size} rows highlighted"]
     assert at.dataframe[0].value["Score"].dropna().is_monotonic_decreasing
 
 
 def test_a_bin_and_a_lasso_are_combined(at, divergence_run):
     square = {"x": [0.4, 0.9, 0.9, 0.4], "y": [-0.1, -0.1, 0.9, 0.9]}
-    at.session_state["explore.bins"] = {"selection": {"points": [{"customdata": 0}], "box": [], "lasso": []}}
+    click(at, "explore.bins", [{"customdata": 0}])
+    at.toggle(key=NARROW).set_value(True).run()
     click(at, "explore.answers", lasso=[square])
     columns = load_measured(divergence_run).columns
-    both = int(((columns["semantic_bin"] == 0) & (columns["dispersion"] > 0.4)).sum())
-    assert f"**{both} rows** · inside the lasso, highest divergence first · bin 1" in page_text(at)
+    both = (columns["semantic_bin"] == 0) & (columns["dispersion"] > 0.4)
+    assert lit(at) == np.flatnonzero(both).tolist() and len(highlight(at)) == 2
 
 
 def test_bins_without_a_selected_row_are_counted(at):
@@ -98,9 +103,20 @@ def test_the_number_of_bins_can_be_reduced_live(at):
     assert "of 3** bins" in page_text(at)
 
 
+def test_a_bin_of_several_measured_ones_highlights_the_rows_of_all(at, divergence_run):
+    at.number_input(key="select.answer_divergence.bins").set_value(3).run()
+    bin_of = build_method("answer_divergence", {"bins": 3}).bin_of(load_measured(divergence_run))
+    click(at, "explore.bins", [{"customdata": 0}])
+    assert lit(at) == np.flatnonzero(bin_of == 0).tolist()
+    assert len(highlight(at)[0].filter.values) > 1
+
+
 def test_a_row_shows_its_answers_their_ends_and_what_is_missing(at):
     everything = {"x": [-1, 2, 2, -1], "y": [-1, -1, 2, 2]}
     click(at, "explore.answers", lasso=[everything])
+    best = int(at.dataframe[0].value["Id"][0].removeprefix("row-"))
+    click(at, "explore.answers", points=[{"customdata": best}])
+    at.get_by_key("reader.part").set_value("Answers").run()
     words = page_text(at)
     assert "**1** · 4 tokens · complete" in words
     assert [f"Answer {k}" for k in range(5)] == [text[:8] for text in texts(at) if re.match(r"Answer \d", text)]
@@ -110,10 +126,12 @@ def test_a_row_shows_its_answers_their_ends_and_what_is_missing(at):
 
 @pytest.fixture
 def opener(at, divergence_run):
-    """Return a function that opens a row by a click on its dot."""
+    """Return a function that opens the answers of a row by a click on its dot."""
 
     def put(row):
         click(at, "explore.answers", points=[{"customdata": row}])
+        at.get_by_key("reader.part").set_value("Answers").run()
+        assert not at.exception
         return at
 
     return put
@@ -148,11 +166,10 @@ def test_deleted_answers_are_reported(opener, workspace):
 
 def test_a_row_opened_under_another_method_shows_its_answers_too(divergence_run, run, app):
     at = choose(app("explore"), "entropy_shift")
-    inside = figures(at)[0]["data"][0]
-    bar = int(np.argmax(inside["y"]))
-    click(at, "explore.histogram.delta_entropy", [{"customdata": [bar, ""]}])
+    open_section(at, "Entropy shift")
+    click(at, "explore.shift", [{"customdata": 12}])
     assert "Map of 5" not in html(at)
-    at.get_by_key("explore.bar.part").set_value("Answers").run()
+    at.get_by_key("reader.part").set_value("Answers").run()
     assert "Map of 5 generated answers" in html(at)
     open_section(at, "Answers")
     assert verdict(at).startswith("Answers to selected rows vary ")

@@ -1,6 +1,7 @@
 """Influence section: each target's score, response length, both ends as text, agreement and pair accuracy."""
 
 import json
+import re
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -19,9 +20,10 @@ from core.selection.recipe import make_selection
 from core.workspace.files import read_json, write_json
 from core.workspace.parts import Parts
 from pages.ui.shell import state
+from pages.ui.shell.terms import describe
 from tests.pages.conftest import store_run
 from tests.pages.test_answers import chart_figure, html
-from tests.pages.test_explore import choose, click, open_section, page_text, sections, verdict
+from tests.pages.test_explore import choose, click, highlight, lit, marks, open_section, page_text, sections, verdict
 
 EVIL = "![i](http://evil.example/x.png) <b>y</b>"
 ROWS = np.arange(240)
@@ -149,43 +151,52 @@ def test_selected_rows_are_highlighted_in_every_target(at):
     assert selected[0]["y"][-1] > 0 and not selected[1]["y"][-1]  # the targets prefer opposite rows
 
 
-def test_a_clicked_bar_lists_its_rows_most_helpful_first(at):
+def test_a_clicked_bar_highlights_its_rows_in_every_target(at):
     bars = [t["y"] for t in chart_figure(at, "explore.influence.ridges")["data"] if t["yaxis"] == "y2"]
     counts = np.sum(bars, axis=0)
     fullest = int(np.argmax(counts))
     click(at, "explore.influence.ridges", [{"customdata": [1, fullest, ""]}])
-    places = [int(one.removeprefix("row-").replace("again", "239")) for one in at.dataframe[0].value["Id"]]
-    assert len(places) == counts[fullest] > 1
-    assert places == list(range(places[0], places[0] + len(places)))
-    assert f"**{len(places)} rows** · influence on other" in page_text(at)
+    rows = lit(at)
+    assert len(rows) == counts[fullest] > 1 and rows == list(range(rows[0], rows[0] + len(rows)))
+    assert describe(highlight(at)[0]).startswith("Influence: other ")
+    own, other = marks(chart_figure(at, "explore.influence.ridges"))
+    assert other["y"][fullest] == sum(other["y"]) == sum(own["y"]) == len(rows)
+    assert re.search(r"Highlighted among the top 24 rows: ROSE \d+, LESS \d+", page_text(at))
 
 
-def test_a_lasso_in_the_length_plane_lists_all_rows_inside_it(at):
+def test_a_lasso_in_the_length_plane_highlights_all_rows_inside_it(at, pool):
     square = {"x": [-1, 9, 9, -1], "y": [0.1495, 0.1495, 9, 9]}
     click(at, "explore.influence.length", lasso=[square])
-    assert "**30 rows** · inside the lasso, most helpful first" in page_text(at)  # rows 210 to 239
-    assert at.dataframe[0].value["Id"].tolist()[0] == "again"
+    assert "**30 rows highlighted**, highest Influence: good first" in page_text(at)
+    assert lit(at) == list(range(210, 240))
+    assert at.dataframe[-1].value["Id"].tolist()[0] == "again"
+    short = {"x": [0, 1, 1, 0], "y": [-9, -9, 9, 9]}  # 1 to 10 tokens
+    click(at, "explore.influence.length", lasso=[short])
+    tokens = pool.rows["response_chars"].to_numpy() // 4
+    assert lit(at) == np.flatnonzero((tokens > 1) & (tokens < 10) & (ROWS != 3)).tolist() != []
 
 
-def test_both_ends_are_shown_side_by_side_row_by_row(at):
-    def texts():
-        return [block.value for block in at.text if block.value.startswith("Question")]
+def test_a_lasso_stays_the_same_under_another_target_and_another_method(influencing, run, app):
+    at = choose(app("explore"), "entropy_shift")
+    open_section(at, "Influence")
+    at.selectbox(key=f"explore.influence.{influencing.id}").set_value("other").run()
+    square = {"x": [-1, 9, 9, -1], "y": [0.0005, 0.0005, 9, 9]}
+    click(at, "explore.influence.length", lasso=[square])
+    expected = [row for row in range(100) if row != 3]  # DOWN above 0
+    assert lit(at) == expected
+    choose(at, "preference_influence")
+    assert lit(at) == expected
 
-    assert [one.value for one in at.subheader if one.value.startswith("Most")] == ["Most helpful", "Most harmful"]
-    assert [text.split(":")[0] for text in texts()] == ["Question 0", "Question 0"]  # the last row repeats the first
-    badges = ("influence 0.179", "influence −0.06", "highest for x", "selected", "unselected")
-    assert all(f"-badge[{words}]" in page_text(at) for words in badges)
-    at.button(key="explore.influence.best.next").click().run()
+
+def test_the_rows_at_either_end_are_opened_in_the_reader(at):
+    ids = at.dataframe[0].value["Id"].tolist()
+    assert ids[:2] == ["again", "row-238"] and len(ids) == 50
+    at.get_by_key("explore.influence.end").set_value("worst").run()
     assert not at.exception
-    assert [text.split(":")[0] for text in texts()] == ["Question 238", "Question 0"]
+    assert at.dataframe[0].value["Id"].tolist()[:2] == ["row-0", "row-1"]
+    assert at.get_by_key("explore.influence.end").options == ["Most helpful", "Most harmful"]
     target(at, "other")
-    assert [text.split(":")[0] for text in texts()] == ["Question 0", "Question 0"]  # another score starts at row 1
-
-
-def test_a_row_can_be_pinned_where_it_is_read(at, workspace, pool):
-    at.button(key="explore.influence.worst.pin.out").click().run()
-    assert not at.exception
-    assert [(pin["id"], pin["side"]) for pin in stored_settings(workspace, pool)["pins"]] == [("row-0", "out")]
+    assert at.dataframe[0].value["Id"].tolist()[:2] == ["again", "row-238"]  # the targets prefer opposite rows
 
 
 def test_agreement_is_described_for_targets_for_less_and_for_subtasks(at):

@@ -5,7 +5,8 @@ import pytest
 
 from pages.ui.charts import answer_divergence
 from pages.ui.charts.answer_divergence import NONE_SELECTED, OUTSIDE, WITHIN, clip_score_line
-from pages.ui.data import bins, planes
+from pages.ui.data import bins
+from pages.ui.theme import HIGHLIGHT
 
 SQUARE = (0.0, 1.0, 0.0, 1.0)
 
@@ -104,11 +105,10 @@ def test_all_or_no_rows_can_be_selected():
     assert dots(answer_divergence.bin_shares(sizes, 0 * sizes, ["a", "b"], share=0.0))[NONE_SELECTED]["y"] == [0, 0]
 
 
-def test_a_lasso_includes_rows_without_a_dot_and_a_click_only_the_dot():
-    x = y = np.array([0.1, 0.5, 0.9, np.nan])
-    square = {"x": [0, 0.6, 0.6, 0], "y": [0, 0, 0.6, 0.6]}
-    assert planes.find_marked_rows({"lasso": [square], "box": [], "points": []}, x, y).tolist() == [0, 1]
-    assert planes.find_marked_rows(
-        {"lasso": [], "box": [{"x": [1, 0.4], "y": [0, 1]}], "points": []}, x, y
-    ).tolist() == [1, 2]
-    assert planes.find_marked_rows({"lasso": [], "box": [], "points": [{"customdata": 2}]}, x, y).tolist() == [2]
+def test_highlighted_rows_are_rings_that_grow_with_their_share():
+    sizes, counts = np.array([40, 20, 10]), np.array([4, 2, 0])
+    figure = answer_divergence.bin_shares(sizes, counts, ["a", "b", "c"], share=0.1, highlight=np.array([0, 5, 10]))
+    rings = next(trace for trace in figure["data"] if trace.get("marker", {}).get("color") == HIGHLIGHT)
+    assert rings["customdata"] == [1, 2] and rings["y"] == [10, 0]
+    assert rings["marker"]["size"][0] < rings["marker"]["size"][1]
+    assert rings["hovertext"] == ["b: 5 of 20 rows highlighted", "c: 10 of 10 rows highlighted"]

@@ -133,3 +133,8 @@ def test_quantiles_of_a_group_are_independent_of_other_groups():
     result = bins.group_quantiles(codes, values, 5, (0.25, 0.75))
     alone = [np.quantile(values[codes == g], [0.25, 0.75], method="lower") for g in range(5)]
     np.testing.assert_array_equal(result.T, alone)
+
+
+def test_the_logarithm_of_no_tokens_is_nan():
+    assert bins.log10(np.array([1, 1000])).tolist() == pytest.approx([0, 3])
+    assert np.isnan(bins.log10(np.array([0]))[0])

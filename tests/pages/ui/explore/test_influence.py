@@ -5,7 +5,7 @@ import pytest
 
 from core.analysis.comparison import rank_correlation_matrix
 from core.schema import Order
-from pages.ui.explore import influence, influence_agreement, influence_spread
+from pages.ui.explore import influence, influence_agreement
 from pages.ui.explore.influence import MAX_TARGETS
 from pages.ui.explore.influence_agreement import Agreement
 
@@ -53,8 +53,3 @@ def test_of_many_targets_the_current_one_is_always_shown():
     assert influence.limit_targets(names, "t11") == [*names[: MAX_TARGETS - 1], "t11"]
     assert influence.limit_targets(names, "t2") == names[:MAX_TARGETS]
     assert influence.limit_targets(names[:3], "t0") == names[:3]
-
-
-def test_the_logarithm_of_no_tokens_is_nan():
-    assert influence_spread.log10_tokens(np.array([1, 1000])).tolist() == pytest.approx([0, 3])
-    assert np.isnan(influence_spread.log10_tokens(np.array([0]))[0])
