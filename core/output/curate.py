@@ -18,9 +18,10 @@ from core.measurement.run_data import load_measured
 from core.measurement.runs import Run
 from core.output.dataset_card import build_card
 from core.output.destinations import SUFFIXES, check_destinations, list_inputs, plan_destinations, stage_files
-from core.output.manifest import ModelFacts, ProofFacts, TargetFacts, build_manifest, write_manifest
+from core.output.manifest import BenchmarkFacts, ModelFacts, ProofFacts, TargetFacts, build_manifest, write_manifest
 from core.output.row_files import sibling_path
 from core.output.writer import ExportResult, write_scores, write_selection
+from core.pool.benchmarks import list_benchmarks
 from core.proof.headline import describe_verdict, main_verdict
 from core.proof.stored import find_proof
 from core.schema import IntArray, Measured, Method, Order, Pool
@@ -123,6 +124,7 @@ def curate(
             constant=describe_constant_columns(measured.columns),
             measured_on=run.summary.get("kinds", ()),
             proof=find_proof_facts(Workspace(workspace), pool, recipe),
+            benchmarks=collect_benchmarks(pool, selection.rows, workspace, measured),
         )
         write_atomic(staged["card"], build_card(pool, manifest).encode("utf-8"))
         if "recipe" in staged:
@@ -227,6 +229,22 @@ def score_table(method: Method, measured: Measured, order: Order) -> dict[str, N
     if names is not None:
         columns["derived_task"] = np.array(names, object)
     return columns | {f"{method.name}.rank": rank, f"{method.name}.excluded": reasons}
+
+
+def collect_benchmarks(pool: Pool, rows: IntArray, root: Path, measured: Measured) -> list[BenchmarkFacts]:
+    """Return the benchmarks that the pool was compared with, and how many of these rows overlap with each."""
+    overlaps = measured.artifacts["overlaps"]
+    return [
+        BenchmarkFacts(
+            name=one.name,
+            files=list(one.files),
+            rows=one.rows,
+            similarity=one.similarity,
+            overlapping=one.overlapping,
+            selected=int((overlaps[column][rows] > 0).sum()),
+        )
+        for column, one in list_benchmarks(root, pool.fingerprint).items()
+    ]
 
 
 def collect_targets(run: Run) -> list[TargetFacts]:

@@ -15,6 +15,7 @@ from core.methods.params import all_params
 from core.output.manifest import Manifest
 from core.output.row_files import SCORES_FIELD, is_parquet, rows_stem
 from core.pool.nested_fields import nested_among
+from core.pool.text_overlap import NGRAM_WORDS
 from core.schema import Method, Pool
 from core.selection.filters import Filter
 
@@ -82,6 +83,7 @@ def _words(pool: Pool, manifest: Manifest, license: str | None) -> list[str]:
         f"- **Budget**: {_budget(recipe)}",
         *(f"- **Result**: {sentence}" for sentence in method.facts_in_words(manifest.facts)),
         *_proof(manifest),
+        *_benchmarks(manifest),
         f"- **Seed**: {recipe['seed']}",
         *_manual_choices(recipe),
         *_tags(recipe),
@@ -103,6 +105,16 @@ def _proof(manifest: Manifest) -> list[str]:
         return []
     model = f"{_code(proof.model.name)}, revision {_code(proof.model.revision)}"
     return [f"- **Proof**: {_code(proof.sentence)} Trained model: {model}. Plan: {_code(proof.id)}"]
+
+
+def _benchmarks(manifest: Manifest) -> list[str]:
+    """Return a line on each benchmark that the pool was compared with."""
+    return [
+        f"- **Overlap with {_code(one.name)}** ({', '.join(_code(file['name']) for file in one.files)}; {one.rows:,} "
+        f"rows): {one.selected:,} of the selected rows, and {one.overlapping:,} of the pool, have {NGRAM_WORDS} "
+        f"adjacent words of it or are near-duplicates (similarity ≥ {one.similarity:g})"
+        for one in manifest.benchmarks
+    ]
 
 
 def _source(pool: Pool) -> str:

@@ -90,6 +90,17 @@ class ProofFacts(StrictModel):
     rates: dict[str, float]  # learning rate -> difference
 
 
+class BenchmarkFacts(StrictModel):
+    """A benchmark that the pool was compared with (core.pool.benchmarks)."""
+
+    name: str
+    files: list[dict[str, str]]  # name and sha256 of each
+    rows: int
+    similarity: float  # least one of near-duplicates
+    overlapping: int  # rows of the pool that overlap with it
+    selected: int  # of the selected rows
+
+
 def _check_plain_name(name: str) -> str:
     if name in ("", ".", "..") or "/" in name or "\0" in name:
         raise ValueError("it must be a file name, without a folder")
@@ -146,6 +157,7 @@ class Manifest(StrictModel):
     constant: list[str] = Field(default_factory=list)  # sentences on measured columns of nearly one value
     measured_on: list[dict[str, str]] = Field(default_factory=list)  # kinds of devices (core.measurement.kinds)
     proof: ProofFacts | None = None  # the newest of this selection, if there is one
+    benchmarks: list[BenchmarkFacts] = Field(default_factory=list)  # empty: compared with none
     files: dict[str, str] = Field(default_factory=dict)  # name -> SHA-256 of every file of the export but this one
 
 
@@ -164,6 +176,7 @@ def build_manifest(
     constant: Sequence[str] = (),
     measured_on: Sequence[dict[str, str]] = (),
     proof: ProofFacts | None = None,
+    benchmarks: Sequence[BenchmarkFacts] = (),
 ) -> Manifest:
     """Build the manifest of `exported`, which contains `rows` (row numbers, any order) of the pool, some held out."""
     held_out_rows = np.empty(0, np.int64) if held_out is None else np.sort(held_out)
@@ -202,6 +215,7 @@ def build_manifest(
         constant=list(constant),
         measured_on=list(measured_on),
         proof=proof,
+        benchmarks=list(benchmarks),
     )
 
 

@@ -354,7 +354,7 @@ def _require_overlap(name: str, pool: Pool, measured: Measured) -> NDArray[np.fl
         benchmark = name.removeprefix(OVERLAP_PREFIX)
         raise RecipeError(
             f"filters: this pool was not compared with a benchmark '{benchmark}'. First run: python -m core "
-            f"decontaminate {pool.source} --against FILE --name {benchmark}"
+            f"decontaminate {pool.source} --against FILE --as {benchmark}"
         )
     return overlaps[name]
 

@@ -1,5 +1,6 @@
 """Curation: what only the method knows of the selected rows stands in the result, the manifest and the card."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -7,13 +8,18 @@ import pytest
 
 from core.cli.commands import curate_run
 from core.columns import SHARED_SIGNALS
+from core.errors import RecipeError
 from core.measurement.runs import save_run
 from core.output.curate import curate
 from core.output.manifest import read_manifest
+from core.pool.benchmarks import find_overlap, load_overlaps
 from core.pool.pools import load_pool
-from core.selection.recipe import parse_recipe
+from core.progress import SilentReporter
+from core.selection.recipe import FilterPart, parse_recipe
 from core.workspace.folder import Workspace
 from tests.pages.conftest import entropy_shift_run, write_near_duplicates
+
+OUTSIDE = [FilterPart(column="overlap@exam", values=[0])]
 
 
 @pytest.fixture
@@ -53,6 +59,27 @@ def test_the_rows_of_the_release_are_counted_everywhere(pool, run, tmp_path):
     assert f"{sentence} The other 20 have the next best scores or are always included.\n" in written.card.read_text()
     facts = curate_run(recipe(quota="release", released_rows=50), pool, run, tmp_path / "again.jsonl")
     assert facts["facts"] == expected
+
+
+def test_the_overlap_with_a_benchmark_is_filtered_counted_and_in_the_card(place, pool, run, tmp_path):
+    """Rows 200 to 239 of the pool are a benchmark; row 239 repeats row 0."""
+    benchmark = tmp_path / "exam.jsonl"
+    benchmark.write_text("\n".join((tmp_path / "rows.jsonl").read_text().splitlines()[200:]))
+    with pytest.raises(RecipeError, match=r"decontaminate .* --against FILE --as exam"):
+        curate(recipe().model_copy(update={"filters": OUTSIDE}), pool, run, tmp_path / "chosen.jsonl")
+    found = find_overlap(pool, [str(benchmark)], place, SilentReporter())
+    scores = load_overlaps(place.root, pool.fingerprint)[found.column]
+    assert (scores[200:] == 1).all() and scores[0] == 1
+
+    written = curate(recipe(), pool, run, tmp_path / "with.jsonl")
+    [fact] = read_manifest(written.manifest).benchmarks
+    selected = [json.loads(line) for line in written.chosen.read_text().splitlines()]
+    ids = pool.rows["id"].to_pylist()
+    assert fact.selected == sum(scores[ids.index(row["id"])] > 0 for row in selected) > 0
+    assert f"{fact.selected:,} of the selected rows, and {found.overlapping:,} of the pool" in written.card.read_text()
+
+    written = curate(recipe().model_copy(update={"filters": OUTSIDE}), pool, run, tmp_path / "without.jsonl")
+    assert read_manifest(written.manifest).benchmarks[0].selected == 0
 
 
 def test_a_method_that_knows_no_more_says_no_more(pool, run, tmp_path):
