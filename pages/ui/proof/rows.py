@@ -1,4 +1,4 @@
-"""Rows on which the models of two arms differ most: a table of them, and one in full."""
+"""Rows on which the models of two arms differ most."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,7 +19,7 @@ from pages.ui.charts.proof import format_difference
 from pages.ui.data import cached
 from pages.ui.proof import view, words
 from pages.ui.proof.view import View
-from pages.ui.shell import recent, show, visitors
+from pages.ui.shell import recent, show, state, visitors
 from pages.ui.words import escape_markdown, format_rows, shorten
 
 MAX_ROWS = 100  # listed
@@ -37,7 +37,7 @@ def section(proof: Proof, shown: View, clicked: tuple[str, str] | None) -> None:
     key = f"proof.rows.{proof.id}.{shown.target}.{arm}.{task}"
     arms = {each.name: escape_markdown(words.arm_label(each.name)) for each in proof.plan.arms}
     tasks = {MACRO: "All tasks"} | {name: escape_markdown(name) for name in proof.plan.find_target(shown.target).tasks}
-    left, middle, right = st.columns(3)
+    left, middle, right = show.columns(3)
     with left:
         one = _choose("Arm", arms, arm, f"{key}.one")
     with middle:
@@ -77,11 +77,13 @@ def _rank(losses: RowLosses, pair: tuple[str, str], task: str) -> IntArray:
 
 
 def _draw(losses: RowLosses, pair: tuple[str, str], places: IntArray, key: str) -> None:
+    """Draw the table. A row of the open pool opens in the reader, any other below the table."""
     if not len(places):
         st.caption("No rows.")
         return
-    about, target = losses.target, losses.target.target
-    opened, tasks = _read(target, about.rows[places]), list(target.tasks)
+    about, target, pool = losses.target, losses.target.target, state.need_pool()
+    rows, in_pool = about.rows[places], target.kind == "rows" and target.fingerprint == pool.fingerprint
+    opened, tasks = _read(target, rows), list(target.tasks)
     table = pd.DataFrame(
         {
             "Difference": [format_difference(value) for value in losses.difference(*pair)[places]],
@@ -91,23 +93,36 @@ def _draw(losses: RowLosses, pair: tuple[str, str], places: IntArray, key: str) 
             "Response": [shorten(row["response"]) for row in opened],
         }
     )
+
+    def open_line() -> None:
+        if cells := state.widget_value(f"{key}.table")["selection"]["cells"]:
+            state.open_row(pool, rows, cells[0][0])
+
+    options: dict[str, Any] = {"height": min(HEIGHT, ROW_HEIGHT * (len(places) + 1) + 3), "row_height": ROW_HEIGHT}
+    options |= {"on_select": open_line} if in_pool else {}
+    with st.container(key="proof-rows"):
+        styles = _column_styles(pair, target)
+        line = show.pick_row(table, key=f"{key}.table", alt="Rows, one per line", column_config=styles, **options) or 0
+    st.caption(f"{format_rows(len(places))}, the largest difference first. Click a row to open it.")
+    if not in_pool:
+        _draw_row(opened[line])
+
+
+def _column_styles(pair: tuple[str, str], target: Target) -> dict[str, Any]:
     what = "NLL in nats per response token" if target.kind == "rows" else "Log-probability, rejected minus chosen"
     number, text = st.column_config.NumberColumn, st.column_config.TextColumn
-    styles: dict[str, Any] = {
-        words.arm_label(arm): number(format="%.3f", help=f"{what}, mean over seeds") for arm in pair
-    }
-    styles |= {"Prompt": text(width=200), "Response": text(width=200)}
-    height = min(HEIGHT, ROW_HEIGHT * (len(places) + 1) + 3)
-    options: dict[str, Any] = {"height": height, "row_height": ROW_HEIGHT, "column_config": styles}
-    left, right = st.container(key="proof-rows").columns([11, 9])
-    with left:
-        line = show.pick_row(table, key=f"{key}.table", alt="Rows, one per line", **options) or 0
-        st.caption(f"{format_rows(len(places))}, the largest difference first. Click a row to open it.")
-    with right, st.container(height=HEIGHT, border=True, key="proof-row"):
-        for role in ROLES:
-            if role in opened[line]:
-                show.heading(role, opened[line][role])
-                show.prose(opened[line][role])
+    styles = {words.arm_label(arm): number(format="%.3f", help=f"{what}, mean over seeds") for arm in pair}
+    return styles | {"Prompt": text(width=200), "Response": text(width=200)}
+
+
+def _draw_row(row: Mapping[str, str]) -> None:
+    """Draw a row that is not one of the open pool, its texts beside each other."""
+    roles = [role for role in ROLES if role in row]
+    with st.container(height=HEIGHT, border=True, key="proof-row"):
+        for place, role in zip(show.columns(len(roles)), roles, strict=True):
+            with place:
+                show.heading(role, row[role])
+                show.prose(row[role])
 
 
 def _read(target: Target, rows: IntArray) -> Sequence[Mapping[str, str]]:

@@ -7,12 +7,14 @@ from pages.ui.data import cached
 from pages.ui.shell import hints, jobs, show, sign_in, state, term_dialog, visitors
 from pages.ui.words import model_name
 
+WITH_BAR = ("explore", "compare", "select", "export")
+
 
 def bar(page: str) -> None:
     """Draw the sidebar. It reads small files only, so its cost is negligible.
 
-    On the Explore, Compare and Select pages the budget is left out: there it moves with a slider, whose fragment cannot
-    redraw the sidebar.
+    On the pages with a bar the budget is left out: there it moves with a slider, whose fragment cannot redraw the
+    sidebar.
     """
     with st.sidebar:
         pool = state.find_open_pool()
@@ -24,7 +26,7 @@ def bar(page: str) -> None:
             _entry("Pool", show.pool_name(pool.name, pool.source), rows)
             _entry("Method", METHODS[now.method].label)
             _entry("Model", model_name(now.reading.model))
-            if page not in ("explore", "compare", "select"):
+            if page not in WITH_BAR:
                 _entry("Budget", show.format_budget(state.budget()))
         jobs.badge(cached.live_jobs())
         term_dialog.button()
