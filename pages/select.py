@@ -8,7 +8,7 @@ from core.schema import Pool
 from pages.ui.data import live_selection
 from pages.ui.data.live_selection import LiveSelection
 from pages.ui.proof import line
-from pages.ui.select import saved, subset
+from pages.ui.select import composition, saved, subset
 from pages.ui.shell import state
 from pages.ui.workbench import bar, layout
 from pages.ui.workbench.layout import Places
@@ -19,7 +19,7 @@ def what_if(pool: Pool, places: Places) -> None:
     """Draw all that a control changes, computed from arrays sorted once; a few kB reach the browser."""
     with places.heading:
         saved_place = st.container(width="content")
-    shown = bar.draw(pool, places.bar)
+    shown = bar.draw(pool, places.bar, st.container())
     if shown is None:
         saved.panel(pool, None, saved_place)
         return
@@ -38,7 +38,7 @@ def _details(pool: Pool, run: Run, live: LiveSelection, band: RandomBand) -> Non
         subset.explain_empty(live)
         return
     subset.score_histogram(run, live)
-    subset.composition_panels(pool, run, live, band)
+    composition.draw(pool, run, live, band)
     subset.rows_section(pool, run, live)
 
 

@@ -23,21 +23,41 @@ QUIET = "opacity:0.65;"
 # Shares
 
 
-def share_bars(names: Sequence[str], subset: Values, pool: Values, low: Values, high: Values, *, label: str) -> str:
+def share_bars(
+    names: Sequence[str],
+    subset: Values,
+    pool: Values,
+    low: Values,
+    high: Values,
+    *,
+    label: str,
+    highlight: Values | None = None,
+    pick: str | None = None,
+) -> str:
     """Draw shares of the subset as bars with figures, of the pool as ticks, of random subsets as a pale band.
 
     All arrays (T,) in 0..1, top to bottom; `low` to `high` is the range of random subsets of the same budget. A bar
-    that ends inside it is pale. `label` names the table for screen readers.
+    that ends inside it is pale. `highlight`: the shares of the highlighted rows, as diamonds; beyond the axis, as a
+    triangle at its end. `label` names the table for screen readers. `pick`: lines can be picked (controls.pick_bars),
+    each by this prefix and its number.
     """
     top = max(float(np.max([subset, pool, high], initial=0.0)), 1e-9)
+    lit = [None] * len(names) if highlight is None else [float(v) for v in highlight]
     lines = [
-        _line(name, *(float(v) for v in values), top)
-        for name, *values in zip(names, subset, pool, low, high, strict=True)
+        _line(name, *(float(v) for v in values), top, lit[k], "" if pick is None else pick_attributes(f"{pick}{k}"))
+        for k, (name, *values) in enumerate(zip(names, subset, pool, low, high, strict=True))
     ]
     return f'<div role="table" aria-label="{escape(label)}" style="{FONT}">{"".join(lines)}</div>'
 
 
-def _line(name: str, subset: float, pool: float, low: float, high: float, top: float) -> str:
+def pick_attributes(key: str) -> str:
+    """Return the attributes of an element that can be picked, by mouse and keyboard, in `controls.pick_bars`."""
+    return f' data-pick="{escape(key)}" tabindex="0"'
+
+
+def _line(
+    name: str, subset: float, pool: float, low: float, high: float, top: float, highlight: float | None, pick: str
+) -> str:
     colour = faint(SELECTED, 0.45) if low - 1e-12 <= subset <= high + 1e-12 else SELECTED
     hover = (
         f"{name}: {100 * subset:.1f}% of the selection, {100 * pool:.1f}% of the pool, "
@@ -46,13 +66,22 @@ def _line(name: str, subset: float, pool: float, low: float, high: float, top: f
     band = box(low / top, max((high - low) / top, 0.004), faint(RANDOM, 0.38), "top:0;height:100%")
     bar = box(0, subset / top, colour, "top:22%;height:56%")
     tick = box(pool / top, 0, REST, "top:0;height:100%;width:2px;margin-left:-1px")
+    mark = _diamond(highlight / top) if highlight else ""
+    hover += "" if highlight is None else f", {100 * highlight:.1f}% of the highlighted rows"
     return (
-        f'<div role="row" title="{escape(hover)}" style="display:flex;align-items:center;height:22px;gap:8px">'
+        f'<div role="row" title="{escape(hover)}"{pick} style="display:flex;align-items:center;height:22px;gap:8px">'
         f'<div role="rowheader" style="flex:0 0 36%;text-align:right;overflow:hidden;white-space:nowrap;'
         f'text-overflow:ellipsis">{escape(name)}</div>'
-        f'<div style="flex:1 1 auto;position:relative;height:16px">{band}{bar}{tick}</div>'
+        f'<div style="flex:1 1 auto;position:relative;height:16px">{band}{bar}{tick}{mark}</div>'
         f'<div role="cell" style="flex:0 0 3.4em;text-align:right;{NUMBERS}">{_share(subset)}</div></div>'
     )
+
+
+def _diamond(place: float) -> str:
+    """Draw the mark of the highlighted rows at 0..1 of the axis; a triangle at its end if they lie beyond."""
+    shape = "50% 0,100% 50%,50% 100%,0 50%" if place <= 1 else "0 0,100% 50%,0 100%"
+    look = f"top:3px;height:10px;width:10px;margin-left:-5px;clip-path:polygon({shape})"
+    return box(min(place, 1), 0, HIGHLIGHT, look)
 
 
 def _share(value: float) -> str:

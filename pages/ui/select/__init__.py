@@ -1,5 +1,6 @@
 """Parts of the Select page.
 
-subset    size and composition of the selection, and its rows
-saved     selections saved under a name
+subset         size of the selection, its scores, and its rows
+composition    tasks, lengths and known bad rows of the selection
+saved          selections saved under a name
 """

@@ -1,6 +1,6 @@
 """What a selection is: its size, its composition, and the rows that the last change added or removed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -12,25 +12,20 @@ from core.errors import WinnowError
 from core.measurement.runs import Run
 from core.schema import IntArray, Pool
 from core.selection.selection import describe_excluded, describe_shortfall
-from pages.ui import glossary, theme
+from pages.ui import glossary
 from pages.ui.charts import html_bars, scales
-from pages.ui.data import bins, cached, distribution, live_selection
-from pages.ui.data.bins import Values
-from pages.ui.data.grouping import find_grouping
+from pages.ui.data import cached, distribution, live_selection
 from pages.ui.data.live_selection import LiveSelection
 from pages.ui.row import table
 from pages.ui.shell import show, state
-from pages.ui.words import best_of_each_group, display_column, escape_markdown, format_rows, meaning, task_label
+from pages.ui.words import best_of_each_group, display_column, escape_markdown, format_rows, meaning
 
-MAX_TASKS = 16  # tasks shown; the rest is one line
+MAX_GROUPS = 16  # groups named in a sentence
 CUTOFF_ROWS = 10  # rows shown on either side of the cutoff
 TOP_ROWS = 200  # best rows to look through
-LEGEND = {
-    "selection": theme.SELECTED,
-    "selection, within the chance range": theme.faint(theme.SELECTED, 0.45),
-    "chance range": theme.faint(theme.RANDOM, 0.38),
-    "pool": theme.REST,
-}
+HIGHLIGHTED = "Highlighted"
+VIEW = "select.view"  # key of the choice of a set of rows
+SEEN = "select.lit"  # key of the highlight that this tab has seen
 CHANCE_HELP = (
     f"{glossary.link('chance_range')}: 95% range for random selections of the same size, from the same eligible rows."
 )
@@ -86,8 +81,8 @@ def _group_note(run: Run, live: LiveSelection) -> None:
     """Draw how many rows of each group are selected, if the method ranks each group by itself."""
     if getattr(live.method, "per", ""):
         groups = live.method.facts(cached.measurements(run), live.selection.order, live.selection.rows)["groups"]
-        words = [f"{escape_markdown(g['group'])} {g['selected']:,} of {g['rows']:,}" for g in groups[:MAX_TASKS]]
-        more = f" and {len(groups) - MAX_TASKS:,} more" if len(groups) > MAX_TASKS else ""
+        words = [f"{escape_markdown(g['group'])} {g['selected']:,} of {g['rows']:,}" for g in groups[:MAX_GROUPS]]
+        more = f" and {len(groups) - MAX_GROUPS:,} more" if len(groups) > MAX_GROUPS else ""
         st.caption(f"Selected rows by group: {', '.join(words)}{more}.")
 
 
@@ -160,33 +155,8 @@ def histogram_layers(run: Run, live: LiveSelection, column: str) -> dict[str, An
     }
 
 
-def composition_panels(pool: Pool, run: Run, live: LiveSelection, band: RandomBand) -> None:
-    """Draw tasks, lengths and known bad rows of the selection, next to the pool and the chance range."""
-    st.html(html_bars.legend(LEGEND, "Share of rows."))
-    groups, of_pool = find_grouping(pool, run), live_selection.pool_composition(pool, run)
-    length_title = f"{length_noun(run).capitalize()} length (tokens)"
-    panels = {groups.title: _task_shares(groups.names, pool, run, live, band)} if len(groups.names) > 1 else {}
-    panels[length_title] = _compute_shares(count_lengths([live.subset], of_pool, band), live, of_pool, band)
-    if band.marked:
-        faults = count_faults([live.subset], of_pool, band)
-        panels["Known bad rows"] = _compute_shares(faults, live, of_pool, band)
-    for column, (title, shares) in zip(st.columns(len(panels)), panels.items(), strict=True):
-        with column:
-            st.markdown(f"**{title}**")
-            st.html(html_bars.share_bars(*shares, label=f"{title}: share of the selected rows"))
-    if groups.origin:
-        st.caption(groups.origin)
-
-
-Shares = tuple[Sequence[str], Values, Values, Values, Values]  # names, subset, pool, least and greatest by chance
 # names of groups, and the rows in each: of every subset, of the pool, of the random subsets (S, T)
 GroupCounts = tuple[list[str], list[IntArray], IntArray, IntArray]
-
-
-def _task_shares(names: Sequence[str | None], pool: Pool, run: Run, live: LiveSelection, band: RandomBand) -> Shares:
-    labels, of_pool = [task_label(n) for n in names], live_selection.pool_composition(pool, run)
-    subset, in_pool, random = (bins.fold(c, MAX_TASKS) for c in (live.subset.tasks, of_pool.tasks, band.tasks))
-    return _compute_shares((bins.fold_names(labels, MAX_TASKS), [subset], in_pool, random), live, of_pool, band)
 
 
 def count_lengths(subsets: Sequence[Composition], of_pool: Composition, band: RandomBand) -> GroupCounts:
@@ -211,29 +181,30 @@ def count_faults(subsets: Sequence[Composition], of_pool: Composition, band: Ran
     return [k.replace("_", " ") for k in kinds], of_each[:-1], of_each[-1], random
 
 
-def _compute_shares(counts: GroupCounts, live: LiveSelection, of_pool: Composition, band: RandomBand) -> Shares:
-    """Turn the counts of one subset into shares of their sets; of the random subsets the least and greatest."""
-    names, (subset,), in_pool, random = counts
-    chance: Values = random / np.maximum(band.rows, 1)[:, None]
-    shares = subset / max(live.subset.rows, 1), in_pool / max(of_pool.rows, 1)
-    return names, *shares, chance.min(axis=0), chance.max(axis=0)
-
-
 # Rows to read
 
 
-def row_sets(pool: Pool, live: LiveSelection) -> Mapping[str, IntArray]:
-    """Return sets of rows worth reading, by label: near the cutoff, top ranked, added and removed, pinned."""
+def row_sets(pool: Pool, live: LiveSelection) -> dict[str, IntArray]:
+    """Return sets of rows worth reading, by label: highlighted, near the cutoff, top, added and removed, pinned."""
     selected, order = live.selection.rows, live.selection.order.rows
     k = len(selected)
     pins = {pin.id for pin in state.settings().pins}
-    sets = {"Near the cutoff": order[max(0, k - CUTOFF_ROWS) : k + CUTOFF_ROWS], "Top ranked": selected[:TOP_ROWS]}
+    sets = {} if live.highlight is None else {HIGHLIGHTED: best_first(live, live.highlighted)}
+    sets |= {"Near the cutoff": order[max(0, k - CUTOFF_ROWS) : k + CUTOFF_ROWS], "Top ranked": selected[:TOP_ROWS]}
     change = last_change(pool, live)
     if change is not None:
         sets["Newly added"], sets["Removed"] = change
     if pins:
         sets["Pinned"] = live_selection.rows_with_ids(pool, pins)
     return sets
+
+
+def best_first(live: LiveSelection, rows: IntArray) -> IntArray:
+    """Sort rows by the order of the selection; those that it does not rank come last."""
+    order = live.selection.order.rows
+    ranks = np.full(int(max(rows.max(initial=0), order.max(initial=0))) + 1, len(order))
+    ranks[order] = np.arange(len(order))
+    return rows[np.argsort(ranks[rows], kind="stable")]
 
 
 def last_change(pool: Pool, live: LiveSelection) -> tuple[IntArray, IntArray] | None:
@@ -254,17 +225,36 @@ def rows_section(pool: Pool, run: Run, live: LiveSelection) -> None:
     """Draw the choice of a set of rows, and its rows; at first none, which keeps the sliders quick."""
     sets = row_sets(pool, live)
     st.subheader("Rows", anchor=False)
-    picked = st.segmented_control(
+    _follow_highlight()
+    with st.container(horizontal=True, vertical_alignment="center"):
+        choice = st.container(width="content")
+        if live.highlight is not None and _only_highlighted():
+            sets = {name: rows[live.highlight[rows]] for name, rows in sets.items()}
+    picked = choice.segmented_control(
         "Rows",
         list(sets),
         format_func=lambda name: f"{name} · {len(sets[name]):,}",
-        key="select.view",
+        key=VIEW,
         wrap=True,
         label_visibility="collapsed",
         persist_state="session",
     )
     if picked in sets:
         table.draw(pool, run, sets[picked], key="select", method=live.method, selection=live.selection)
+
+
+def _follow_highlight() -> None:
+    """Choose the highlighted rows whenever others are highlighted, and no set when none are any more."""
+    now = state.settings().highlight
+    if now != (state.session_value(SEEN) or ()):
+        state.set_widget(SEEN, now)
+        if now or state.session_value(VIEW) == HIGHLIGHTED:
+            state.set_widget(VIEW, HIGHLIGHTED if now else None)
+
+
+def _only_highlighted() -> bool:
+    help = "Leave out of every set the rows that are not highlighted."
+    return st.toggle("Only highlighted", key="select.only", persist_state="session", help=help)
 
 
 def explain_empty(live: LiveSelection) -> None:

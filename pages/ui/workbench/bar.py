@@ -16,9 +16,10 @@ from pages.ui.shell import show, state
 from pages.ui.workbench import chips, highlight
 
 
-def draw(pool: Pool, place: DeltaGenerator) -> tuple[Run, LiveSelection] | None:
+def draw(pool: Pool, place: DeltaGenerator, limits: DeltaGenerator | None = None) -> tuple[Run, LiveSelection] | None:
     """Draw the bar; return the run and the selection of its settings.
 
+    `limits`: where the method's live parameters and the threshold are in sight; None: behind a button of the bar.
     Return None if the settings cannot be applied: the reason and ways out are then drawn instead of the page. Without
     a run the page stops.
     """
@@ -28,7 +29,7 @@ def draw(pool: Pool, place: DeltaGenerator) -> tuple[Run, LiveSelection] | None:
             budget.method(pool)
         second_line = st.container(horizontal=True, vertical_alignment="center", gap="small")
     right = more.container(horizontal=True, horizontal_alignment="right")
-    method_settings = right.popover("Settings", icon=":material/tune:")
+    method_settings = right.popover("Settings", icon=":material/tune:") if limits is None else limits
     if not _combine(pool, method_settings, place):
         return None
     run = state.need_run()
@@ -42,7 +43,7 @@ def draw(pool: Pool, place: DeltaGenerator) -> tuple[Run, LiveSelection] | None:
     live = replace(live, highlight=mask)
     with amount:
         budget.budget(pool, run, live.selection)
-    with method_settings:
+    with method_settings if limits is None else limits.grid(4, min_column_width=200, vertical_alignment="bottom"):
         budget.limits(run, live)
     with right:
         filters.panel(pool, run)
