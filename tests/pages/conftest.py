@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from streamlit.components.v2.bidi_component.main import _make_trigger_id as make_trigger_id
 from streamlit.proto.WidgetStates_pb2 import WidgetState
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.testing.v1 import AppTest, app_test
@@ -98,6 +99,33 @@ def choose_only(at: AppTest, name: str) -> None:
 def ticked(at: AppTest) -> list[str]:
     """Return the methods that are ticked on the Measure page."""
     return [box.key.removeprefix("measure.tick.") for box in at.checkbox if box.value]
+
+
+def pick_bar(at: AppTest, key: str, bar: str) -> None:
+    """Click on a bar of plain HTML (pages.ui.controls.pick_bars), as a browser reports it."""
+    element = next(one for one in at.get("bidi_component") if one.proto.id.endswith(f"-{key}"))
+    event = json.dumps([{"event": "picked", "value": bar}])
+    _send(at, WidgetState(id=make_trigger_id(element.proto.id, "events"), json_trigger_value=event))
+
+
+def bars_html(at: AppTest) -> str:
+    """Return the HTML of all bars that can be picked."""
+    return "".join(json.loads(one.proto.json)["html"] for one in at.get("bidi_component") if '"html"' in one.proto.json)
+
+
+def click_line(at: AppTest, key: str, line: int, *, ticked: Sequence[int] = ()) -> None:
+    """Click on a line of the table with this key, or tick lines, as a browser reports it."""
+    table = next(one for one in at.dataframe if one.proto.id.endswith(key))
+    cells = [] if ticked else [[line, "prompt"]]
+    event = json.dumps({"selection": {"rows": list(ticked), "columns": [], "cells": cells}})
+    _send(at, WidgetState(id=table.proto.id, string_value=event))
+
+
+def _send(at: AppTest, event: WidgetState) -> None:
+    states = at._tree.get_widget_states()
+    states.widgets.append(event)
+    at._run(states)
+    assert not at.exception
 
 
 def write_near_duplicates(path: Path, pairs: int) -> Path:

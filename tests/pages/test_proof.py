@@ -21,6 +21,7 @@ from core.workspace.jobs import Job
 from core.workspace.parts import Parts
 from pages.ui.shell import jobs, state
 from pages.ui.shell.current import recipe
+from tests.pages.conftest import click_line
 
 ROWS, TASKS = np.arange(0, 120, 3), {"sums": 20, "other": 20}
 EFFECTS = {RANDOM: 0.0, "longest": -0.4, "entropy_shift": 0.3}  # on the NLL of a response token
@@ -269,7 +270,10 @@ def test_rows_where_two_arms_differ_most_can_be_read(run, app, prove):
     rows = at.dataframe[1].value  # of the arm that differs most, where it is better than random
     assert list(rows.columns[:4]) == ["Difference", "Longest response", "Random", "Task"]
     assert set(rows["Task"][:20]) == {"other"} and rows["Difference"][0] == "−0.800"
-    assert rows["Prompt"][0] in texts(at)
+    assert rows["Prompt"][1] not in texts(at)
+    click_line(at, ".table", 1)
+    assert rows["Prompt"][1] in texts(at)  # in the reader
+    assert f"Row 2 of {len(rows)}" in texts(at)
 
 
 def test_two_proofs_can_be_chosen_and_a_new_one_begun(run, app, prove):

@@ -6,7 +6,7 @@ import pytest
 
 from core.selection.selection import Pin
 from pages.ui.shell import state
-from tests.pages.conftest import entropy_shift_run, task_confidence_run
+from tests.pages.conftest import bars_html, click_line, entropy_shift_run, pick_bar, task_confidence_run
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def in_force(at) -> list[str]:
 
 
 def html_text(at) -> str:
-    return "".join(one.value for one in at.html)
+    return "".join(one.value for one in at.html) + bars_html(at)
 
 
 def press(at, key: str):
@@ -192,7 +192,7 @@ def test_an_empty_selection_shows_why_and_undo_restores_it(page):
 
 
 def test_undo_and_redo_move_the_slider_too(page):
-    assert page.button(key="select.undo").disabled
+    assert not [one for one in page.button if one.key in ("select.undo", "select.redo")]
     page.number_input(key="select.exact.percent").set_value(30.0).run()
     press(page, "select.undo")
     assert verdict(page).startswith("24 of 240")
@@ -220,15 +220,14 @@ def test_the_rows_at_the_cut_are_the_last_selected_and_the_next_in_order(page):
 def test_a_row_pinned_out_is_replaced_by_the_next(page):
     view(page, "Top ranked")
     best = page.dataframe[0].value["Id"][0]
-    page.text_input[-1].set_value("too easy").run()
-    press(page, "select.pin.out")
+    click_line(page, "select.rows", 0)
+    press(page, "reader.pin.out")
     assert verdict(page).startswith("24 of 240")
     assert best not in page.dataframe[0].value["Id"].tolist()
     assert view(page, "Removed") == "Removed · 1"
     assert view(page, "Pinned") == "Pinned · 1"
     assert page.dataframe[0].value["State"].tolist() == ["always excluded"]
-    assert "too easy" in [text.value for text in page.get("text")]
-    press(page, "select.unpin")
+    press(page, "reader.unpin")
     assert view(page, "Top ranked") == "Top ranked · 24"
     assert page.dataframe[0].value["Id"][0] == best
 
@@ -268,6 +267,68 @@ def test_a_choice_survives_a_reload(run, app, page):
     assert verdict(app("select")).startswith("60 of 240")
 
 
+# Highlight
+
+
+def chips(at) -> list[str]:
+    """Return the highlight in words: how many rows, and each term."""
+    badges = [one.value for one in at.get("badge") if "highlighted" in one.value]
+    return badges + [one.proto.popover.label for one in at.get("popover") if ".term." in one.proto.id]
+
+
+def highlight(at):
+    return at.session_state[state.SETTINGS].highlight
+
+
+def test_a_task_a_length_and_a_last_line_are_picked_by_what_they_are(page):
+    pick_bar(page, "select.composition", "0.1")
+    (term,) = highlight(page)
+    assert len(page.dataframe[0].value) == 80 and set(page.dataframe[0].value["Task"]) == set(term.filter.values)
+    pick_bar(page, "select.composition", "1.0")  # replaces the highlight
+    (term,) = highlight(page)
+    assert (term.filter.column, term.filter.low, term.filter.high) == ("response_tokens", 1, 7)
+    tokens = page.dataframe[0].value["Tokens"]
+    assert tokens.min() > 0 and tokens.max() <= 7
+
+
+def test_the_highlighted_rows_come_first_among_the_sets_and_open_by_themselves(page):
+    view(page, "Top ranked")
+    pick_bar(page, "select.composition", "0.0")
+    control = page.get_by_key("select.view")
+    assert control.options[0] == "Highlighted · 81" and control.value == "Highlighted"
+    table = page.dataframe[0].value
+    ranked = table["State"].tolist()
+    assert ranked == sorted(ranked)  # selected ones, which have the best ranks, come first
+    assert view(page, "Near the cutoff") == "Near the cutoff · 20"  # another set may be opened, and stays open
+    page.number_input(key="select.exact.percent").set_value(20.0).run()
+    assert page.get_by_key("select.view").value == "Near the cutoff"
+    press(page, "highlight.clear")
+    assert page.get_by_key("select.view").value == "Near the cutoff"
+    assert not any(option.startswith("Highlighted") for option in page.get_by_key("select.view").options)
+
+
+def test_every_set_can_be_narrowed_to_the_highlighted_rows(page):
+    assert not [one for one in page.toggle if one.key == "select.only"]
+    pick_bar(page, "select.composition", "0.0")
+    page.toggle(key="select.only").set_value(True).run()
+    label = view(page, "Top ranked")
+    table = page.dataframe[0].value
+    assert label == f"Top ranked · {len(table)}" and 0 < len(table) < 24
+    assert set(table["Task"]) == set(highlight(page)[0].filter.values)
+
+
+def test_the_panels_show_the_shares_of_the_highlighted_rows(page):
+    assert "of the highlighted rows" not in html_text(page)
+    pick_bar(page, "select.composition", "0.0")
+    assert html_text(page).count("100.0% of the highlighted rows") == 1  # of tasks; lengths are spread
+    assert "highlighted rows</span>" in html_text(page)
+
+
+def test_the_methods_parameters_are_in_sight(page):
+    assert page.slider(key="select.entropy_shift.gamma").value == 0.1
+    assert "Settings" not in [one.proto.popover.label for one in page.get("popover")]
+
+
 # Derived tasks, other orders, prompts without responses
 
 
@@ -280,14 +341,14 @@ def choose(at, method):
 def test_derived_tasks_replace_labels_and_are_named_so(unlabelled, workspace, app):
     task_confidence_run(workspace, unlabelled)
     at = choose(app("select"), "task_confidence")
-    assert "**Derived tasks**" in [m.value for m in at.markdown]
+    assert ">Derived tasks<" in html_text(at)
     assert "derived 1: so, it" in html_text(at)
     assert any(part.value.startswith("Tasks are derived: clusters of similar prompts") for part in at.caption)
 
 
 def test_labels_are_never_called_derived(run, confidence_run, app):
     at = choose(app("select"), "task_confidence")
-    assert "**Tasks**" in [m.value for m in at.markdown]
+    assert ">Tasks<" in html_text(at)
     assert "derived" not in html_text(at)
 
 
@@ -334,7 +395,7 @@ def test_prompts_alone_are_counted_in_prompt_tokens(prompts_only, workspace, app
     assert verdict(at) == "24 of 240 rows are selected (10.0%)."
     assert [one.label for one in at.metric] == ["Prompt tokens", "Median prompt length", "Eligible rows"]
     assert "none" not in metric(at, "Median prompt length").value
-    assert "**Prompt length (tokens)**" in [m.value for m in at.markdown]
+    assert ">Prompt length (tokens)<" in html_text(at)
     assert at.get_by_key("select.unit").options == ["Rows", "%"]
     view(at, "Top ranked")
     assert "Response" not in at.dataframe[0].value and at.dataframe[0].value["Tokens"].min() > 0
