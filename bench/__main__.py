@@ -18,6 +18,7 @@ BENCHMARKS = {
     "scale": "time and memory of clustering, coverage, near-duplicates, plans and quotas at 10,000 to 1,000,000 rows",
     "workers": "rows a second of one and two workers, by processes, shards and Ray; what a part costs; the same bits",
     "slider": "a budget move in the browser at 52,002 rows",
+    "drag": "a dragged budget in the browser at 52,002 rows: updates a second, and the server's answer on release",
     "million": "opening, moving, reading and searching 52,002 and 1,000,000 rows in the browser, two visitors at once",
 }
 
