@@ -69,7 +69,7 @@ def test_the_overlap_with_a_benchmark_is_filtered_counted_and_in_the_card(place,
         curate(recipe().model_copy(update={"filters": OUTSIDE}), pool, run, tmp_path / "chosen.jsonl")
     found = find_overlap(pool, [str(benchmark)], place, SilentReporter())
     scores = load_overlaps(place.root, pool.fingerprint)[found.column]
-    assert (scores[200:] == 1).all() and scores[0] == 1
+    assert (scores[200:] > 0.7).all() and scores[0] > 0.7
 
     written = curate(recipe(), pool, run, tmp_path / "with.jsonl")
     [fact] = read_manifest(written.manifest).benchmarks
