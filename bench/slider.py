@@ -1,7 +1,8 @@
 """Latency of a budget move, seen from the browser: `python -m bench.slider [ROWS ...]`.
 
 Creates a pool and a finished run of that many rows, starts the app on them, opens the Select page in headless Chromium
-and presses an arrow key on the slider. Two times are measured per move, from the key press:
+and presses an arrow key on the slider. The slider shows the new budget at once and reports it when no further key is
+pressed for REST_MS. Two times are measured per move, from the end of that rest:
 
     answered   the page's figures show the new selection, and the browser has painted them
     settled    nothing on the page changes any more: every chart and table is redrawn
@@ -32,6 +33,7 @@ from core.methods.suggestions import with_suggestions
 from core.pool.pools import load_pool
 from core.schema import ModelRef, Pool, Reading
 from core.workspace.folder import Workspace
+from pages.ui.controls.drag_budget import REST_MS
 
 ROOT = Path(__file__).resolve().parent.parent
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
@@ -53,11 +55,11 @@ WATCH = """
       requestAnimationFrame(() => { move.answered = performance.now(); });
     }
   };
-  addEventListener('keydown', () => { move.start = performance.now(); }, {capture: true, once: true});
+  addEventListener('keydown', () => { move.start = performance.now() + REST_MS; }, {capture: true, once: true});
   move.observer = new MutationObserver(note);
   move.observer.observe(main, {subtree: true, childList: true, characterData: true, attributes: true});
 }
-"""
+""".replace("REST_MS", str(REST_MS))
 SETTLED = f"""
 () => {{
   const move = window.winnow;
