@@ -30,7 +30,7 @@ CORE = {
     "workers": ("measurement",),
     "analysis": ("measurement",),
     "proof": ("measurement",),
-    "output": ("proof",),
+    "output": ("analysis", "proof"),
     "api": ("analysis", "output", "workers"),
     "cli": ("analysis", "output", "workers"),
 }

@@ -11,5 +11,6 @@ curate        all files of one selection
 replay        the file of a manifest once more, byte for byte
 hand_over     the folder with which other trainers train the arms of a proof; scripts/ are files of it
 trainer_files configurations of TRL, LLaMA-Factory, axolotl and lm-evaluation-harness
+report/       one selection as an HTML file
 protocol      the plan of a proof in words
 """

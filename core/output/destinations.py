@@ -49,6 +49,7 @@ WORDS = {  # for each role, in sentences
     "card": "the dataset card",
     "manifest": "the manifest",
     "scores": "the scores",
+    "report": "the report",
 }
 
 Paths = Mapping[str, Path]  # by role
@@ -180,6 +181,8 @@ def _check_recorded(destinations: Paths, known: Collection[str]) -> None:
 
 def _find_manifests(destinations: Paths) -> list[Path]:
     """Return the manifests that may record these files: the one next to them, and those of exports cut short."""
+    if "chosen" not in destinations:
+        return []
     beside = sibling_path(destinations["chosen"], SUFFIXES["manifest"])
     return [beside, *beside.parent.glob(f"{TEMPORARY}*/{escape(beside.name)}")]
 
