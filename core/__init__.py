@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.2.0"
 
 if TYPE_CHECKING:
-    from core.api import compare, export, find_run, load_pool, measure, prove, replay, select
+    from core.api import compare, export, find_run, load_pool, measure, prove, replay, report, select
     from core.methods import METHODS
     from core.selection.recipe import Recipe
     from core.workspace.folder import Workspace
@@ -38,6 +38,7 @@ __all__ = [
     "measure",
     "prove",
     "replay",
+    "report",
     "select",
 ]
 

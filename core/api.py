@@ -43,6 +43,8 @@ from core.workspace.folder import Workspace
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+    from core.output.report.write import ReportResult
+
 Report = Reporter | Literal["bar"] | None  # "bar": a progress bar in a terminal or notebook; None: silence
 Folder = Workspace | Path | str
 
@@ -371,6 +373,36 @@ def export(
         recipe_inputs.find_recipe_duplicates(recipe, pool, pool.workspace, reporter)
     to = None if scores is None else Path(scores)
     return curate.curate(recipe, pool, run, Path(out), scores=to, overwrite=overwrite)
+
+
+def report(
+    selection: RowSelection,
+    out: str | Path = "report.html",
+    *,
+    against: Iterable[MethodRun] | None = None,
+    overwrite: bool = False,
+) -> "ReportResult":
+    """Write a selection as one HTML file for people: figures, overlap, make-up, examples, map, proof and origin.
+
+    It opens without a server or network and holds no script.
+
+    against    runs to compare with; None: those of every method that is measured with suggested parameters
+    overwrite  replace a file that is no report, too
+
+    Raise OutputError if the file would be an input, a device, a folder or a link.
+
+    >>> import core as winnow
+    >>> run = winnow.measure(winnow.load_pool("demo"), "longest")
+    >>> written = winnow.report(winnow.select(run, budget="5%"), "longest.html")
+    >>> written.rows, written.proved
+    (120, False)
+    """
+    from core.output.report.write import write_report  # imports sklearn
+
+    filters = {"filters": [part.model_dump() for part in selection.recipe.filters], "budget": selection.recipe.budget}
+    others = None if against is None else [_extend(each.recipe, filters, "report") for each in against]
+    pool, run, chosen = selection.run.pool, selection.run.run, selection.selection
+    return write_report(selection.recipe, pool, run, Path(out), selection=chosen, compared=others, overwrite=overwrite)
 
 
 def compare(candidates: Sequence[MethodRun | RowSelection], budget: str | int = "10%") -> Comparison:

@@ -140,6 +140,10 @@ TagOpt = Annotated[
         "'tag.NAME=1' or 'tag.NAME=0'.",
     ),
 ]
+BudgetOpt = Annotated[
+    str, Option("--budget", help="Rows (500), a share of the pool (10%) or response tokens (200ktok).")
+]
+CutoffOpt = Annotated[float | None, Option("--threshold", help="Score cutoff: no row with a worse score is selected.")]
 ServersOpt = Annotated[
     list[str] | None,
     Option(
@@ -441,13 +445,9 @@ def project(
 def select(
     session: _Session,
     *,
-    budget: Annotated[
-        str, Option("--budget", help="Rows (500), a share of the pool (10%) or response tokens (200ktok).")
-    ] = "10%",
+    budget: BudgetOpt = "10%",
     filters: FilterOpt = None,
-    threshold: Annotated[
-        float | None, Option("--threshold", help="Score cutoff: no row with a worse score is selected.")
-    ] = None,
+    threshold: CutoffOpt = None,
     out: OutOpt = Path("chosen.jsonl"),
     schema: Annotated[
         str, Option("--schema", help="Schema of the file: original, alpaca, messages, sharegpt or annotation.")
@@ -478,6 +478,32 @@ def select(
     recipe = recipe_inputs.resolve_duplicates(recipe, pool, session.workspace)
     recipe_inputs.find_recipe_duplicates(recipe, pool, session.workspace, session.report)
     return commands.curate_run(recipe, pool, run, out, scores=scores, overwrite=overwrite)
+
+
+@_recipe_command
+def report(
+    session: _Session,
+    *,
+    budget: BudgetOpt = "10%",
+    filters: FilterOpt = None,
+    threshold: CutoffOpt = None,
+    out: Annotated[Path, Option("--out", help="File to write, .html. One report may replace another.")] = Path(
+        "report.html"
+    ),
+    overwrite: Annotated[bool, Option("--overwrite", help="Also replace a file that is no report.")] = False,
+) -> Facts:
+    """Write a selection as one HTML file for people: figures, examples, proof, origin. It opens without a server.
+
+    POOL may be the .manifest.json of an export, which then decides all settings.
+    """
+    source, options = session.shared["pool"]["source"], {"out": out, "overwrite": overwrite}
+    if commands.is_manifest(source):
+        if session.shared != _collect_recipe_options([source]) or (budget, filters, threshold) != ("10%", None, None):
+            raise RecipeError(f"{source} decides what is selected. Leave out all options but --out and --overwrite.")
+        return commands.report_manifest(Path(source), session.workspace, session.report, **options)
+    conditions = [asdict(parse_filter(line)) for line in filters or ()]
+    recipe, pool = session.build_recipe(budget=budget, filters=conditions, threshold=threshold)
+    return commands.report_selection(recipe, pool, session.workspace, session.report, **options)
 
 
 @_command()
@@ -649,9 +675,7 @@ def demo(
     session: _Session,
     *,
     out: Annotated[Path, Option("--out", help="Folder for the exported files.")] = Path("demo"),
-    budget: Annotated[
-        str, Option("--budget", help="Rows (500), a share of the pool (10%) or response tokens (200ktok).")
-    ] = "10%",
+    budget: BudgetOpt = "10%",
     overwrite: OverwriteOpt = False,
 ) -> Facts:
     """Run every method on the demo pool, and count the known bad rows that each selects."""

@@ -13,12 +13,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from core.cli.arguments import Facts, build_other_methods, measure_command
+from core.cli.arguments import Facts, build_other_methods, measure_command, select_arguments
 from core.cli.reports import count_faults
 from core.columns import near_duplicate_column
 from core.errors import RecipeError
 from core.measurement.lookup import find_run, find_signal, signals_of
-from core.measurement.recipe_inputs import measure_methods, open_recipe_pool
+from core.measurement.recipe_inputs import find_recipe_duplicates, measure_methods, open_recipe_pool
 from core.measurement.run_data import load_measured
 from core.measurement.runs import Run, describe_outdated
 from core.measurement.token_files import view_means
@@ -27,6 +27,8 @@ from core.methods.combined import expand_combinations
 from core.methods.preference_influence import PreferenceInfluence
 from core.methods.suggestions import with_suggestions
 from core.output import curate
+from core.output.destinations import SUFFIXES
+from core.output.manifest import read_manifest
 from core.pool.benchmarks import Benchmark
 from core.pool.near_duplicates import find_near_duplicates
 from core.progress import Reporter
@@ -178,6 +180,31 @@ def curate_run(recipe: Recipe, pool: Pool, run: Run, out: Path, **options: Any) 
     """Select and write; return what was written, where, and how much. The options are those of `curate`."""
     result = curate.curate(recipe, pool, run, out, **options)
     return {k: str(v) if isinstance(v, Path) else v for k, v in asdict(result).items() if v is not None}
+
+
+def is_manifest(source: str) -> bool:
+    """Return whether the words of a command name the manifest of an export in place of a pool."""
+    return source.endswith(SUFFIXES["manifest"])
+
+
+def report_manifest(path: Path, workspace: Workspace, report: Reporter, **options: Any) -> Facts:
+    """Write the report of an export. The options are those of `write_report`."""
+    manifest = read_manifest(path)
+    recipe = parse_recipe(manifest.recipe, str(path))
+    pool = open_recipe_pool(recipe, workspace, report)
+    return report_selection(recipe, pool, workspace, report, manifest=manifest, **options)
+
+
+def report_selection(recipe: Recipe, pool: Pool, workspace: Workspace, report: Reporter, **options: Any) -> Facts:
+    """Write the report of a selection from a finished run. The options are those of `write_report`."""
+    from core.output.report.write import check_report_path, write_report  # imports sklearn
+
+    check_report_path(options["out"], recipe, pool, workspace.root, overwrite=options["overwrite"])
+    run = require_run(recipe, pool, workspace)
+    find_recipe_duplicates(recipe, pool, workspace, report)
+    arguments = select_arguments(recipe)  # without the workspace: others have their own
+    written = write_report(recipe, pool, run, report=report, commands=[arguments] if arguments else [], **options)
+    return asdict(written) | {"report": str(written.report), "compared": list(written.compared)}
 
 
 def run_demo(workspace: Workspace, report: Reporter, out: Path, budget: str, *, overwrite: bool = False) -> Facts:

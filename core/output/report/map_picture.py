@@ -33,14 +33,9 @@ def draw_map(subject: Subject) -> Picture | None:
             for seed in dict.fromkeys((SEED, subject.recipe.seed)):
                 xy = maps.load_map(subject.workspace, source, layout, seed)
                 if xy is not None:
-                    return _draw(
-                        subject, xy, f"{layout.upper()} of the {kind} embeddings by {_name_model(source.model)}"
-                    )
+                    model = "the built-in model" if source.model == EMBEDDED else source.model
+                    return _draw(subject, xy, f"{layout.upper()} of the {kind} embeddings by {model}")
     return None
-
-
-def _name_model(model: str) -> str:
-    return "the built-in model" if model == EMBEDDED else model
 
 
 def _draw(subject: Subject, xy: FloatArray, title: str) -> Picture:

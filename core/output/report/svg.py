@@ -64,8 +64,8 @@ def histogram(
     left, right, top, bottom = 8.0, WIDTH - 8.0, 26.0, HEIGHT - 40.0
 
     def across(value: float) -> float:
-        share = (float(to_x(np.array([value]))[0]) - places[0]) / (places[-1] - places[0])
-        return left + (right - left) * float(np.clip(share, 0, 1))
+        place = to_x(np.clip([value], edges[0], edges[-1]))[0]
+        return left + (right - left) * float((place - places[0]) / (places[-1] - places[0]))
 
     sums = np.cumsum(list(layers.values()), axis=0)
     tallest = max(int(sums.max(initial=0)), 1)

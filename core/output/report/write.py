@@ -51,9 +51,15 @@ def check_report_path(out: Path, recipe: Recipe, pool: Pool, workspace: Path, *,
     """Raise OutputError for a path that must not be written. A report that is there already may be replaced."""
     if out.suffix.lower() not in (".html", ".htm"):
         raise OutputError(f"{out} is no name of a report. Give one that ends in .html.")
-    mine = out.is_file() and out.open("rb").read(len(MARK)) == MARK
-    known = {file_digest(out)} if mine else set()
+    known = {file_digest(out)} if _is_report(out) else set()
     check_destinations({"report": out}, list_inputs(recipe, pool, workspace), overwrite=overwrite, known=known)
+
+
+def _is_report(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with disk_errors(path), path.open("rb") as file:
+        return file.read(len(MARK)) == MARK
 
 
 def write_report(
