@@ -399,10 +399,12 @@ def report(
     """
     from core.output.report.write import write_report  # imports sklearn
 
-    filters = {"filters": [part.model_dump() for part in selection.recipe.filters], "budget": selection.recipe.budget}
-    others = None if against is None else [_extend(each.recipe, filters, "report") for each in against]
-    pool, run, chosen = selection.run.pool, selection.run.run, selection.selection
-    return write_report(selection.recipe, pool, run, Path(out), selection=chosen, compared=others, overwrite=overwrite)
+    recipe, run = selection.recipe, selection.run
+    own = ("method", "reading", "seed")
+    given = None if against is None else [{name: getattr(each.recipe, name) for name in own} for each in against]
+    others = None if given is None else [recipe.model_copy(update=each) for each in given]
+    options: dict[str, Any] = {"selection": selection.selection, "compared": others, "overwrite": overwrite}
+    return write_report(recipe, run.pool, run.run, Path(out), **options)
 
 
 def compare(candidates: Sequence[MethodRun | RowSelection], budget: str | int = "10%") -> Comparison:

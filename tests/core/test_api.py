@@ -280,6 +280,19 @@ def test_a_replayed_file_is_the_same(run, tmp_path):
         assert (tmp_path / "again.jsonl").read_bytes() == written.chosen.read_bytes()
 
 
+def test_a_report_is_that_of_the_command_line_but_for_the_commands_in_it(place, pool, run, tmp_path):
+    other = winnow.measure(pool, "random", report=None)
+    written = winnow.report(winnow.select(run, 7), tmp_path / "all.html")
+    assert (written.rows, written.proved, written.map) == (7, False, False)
+    command = ["-m", "core", "report", "small.jsonl", "--budget", "7", "--method", run.method.name, "--json"]
+    facts = json.loads(run_python(*command, "--out", str(tmp_path / "theirs.html"), folder=place))
+    assert tuple(facts["compared"]) == written.compared
+    ours, theirs = ((tmp_path / name).read_text().split("<h3>Commands")[0] for name in ("all.html", "theirs.html"))
+    assert ours == theirs
+    against = winnow.report(winnow.select(run, 7), tmp_path / "one.html", against=[other])
+    assert against.compared == ("Random",)
+
+
 def test_groups_are_calibrated_and_weighed_from_python(place):
     rows = [
         json.loads(line) | {"half": "ab"[i % 2]}
