@@ -57,7 +57,7 @@ def choose(page: Page, name: str | re.Pattern[str]) -> None:
 
 
 def expect_chart(page: Page) -> None:
-    expect(page.get_by_test_id("stPlotlyChart").first).to_be_visible()
+    expect(page.locator("[data-testid=stPlotlyChart], .map > .plot[data-ready]").first).to_be_visible()
 
 
 def test_every_method_on_every_page(page, serve, measured_workspace, tmp_path):
@@ -120,18 +120,19 @@ def test_all_text_of_every_page_is_legible(chromium, serve, measured_workspace, 
 
 def check_map_lasso(page: Page) -> None:
     """Draw a box around the middle of the map and compare the rows inside it."""
-    box = page.get_by_test_id("stPlotlyChart").first.bounding_box()
+    box = page.locator(".map > .plot").bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.move(x - 140, y - 140)
     page.mouse.down()
-    for x_to, y_to in ((x + 140, y - 140), (x + 140, y + 140), (x - 140, y + 140), (x - 140, y - 140)):
+    for x_to, y_to in ((x + 140, y - 140), (x + 140, y + 140), (x - 140, y + 140), (x - 140, y - 130)):
         page.mouse.move(x_to, y_to, steps=6)
     page.mouse.up()
     wait_until_idle(page)
-    expect(page.get_by_text(re.compile(r"rows? inside"))).to_be_visible()
-    page.locator("[class*=st-key-explore-map-do]").get_by_text("Compare", exact=True).click()
+    expect(page.get_by_text(re.compile(r"rows? highlighted"))).to_be_visible()
+    page.get_by_text("Compare the highlighted rows with the others").click()
     wait_until_idle(page)
-    press(page, "Clear")
+    expect(page.get_by_text("with the largest difference").first).to_be_visible()
+    press(page, re.compile("Clear$"))
 
 
 def check_compare(page: Page) -> None:

@@ -1,21 +1,15 @@
-"""Explore in a real browser: clicks, ranges and lassos in its figures, and the scale of the map.
+"""Explore in a real browser: clicks, ranges and lassos in its figures.
 
 The runs are stored ones (tests.pages.conftest), so no model is needed.
 """
 
 import re
 
-import numpy as np
-import pyarrow as pa
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from core.analysis import maps
-from core.measurement.runs import Run
 from core.pool.pools import load_pool
-from core.schema import Pool, Reading
 from core.workspace.folder import Workspace
-from core.workspace.parts import Parts
 from tests.browser.test_journey import wait_until_idle
 from tests.pages.conftest import answer_divergence_run, entropy_shift_run, write_rows
 
@@ -24,33 +18,18 @@ FRAME = """(node) => {
     const { x, y, width, height } = node.querySelector('.nsewdrag').getBoundingClientRect();
     return [x, y, width, height];
 }"""
-SCALE = """(node) => {
-    const { xaxis, yaxis } = node.querySelector('.js-plotly-plot')._fullLayout;
-    return [xaxis, yaxis].map((axis) => axis._length / (axis.range[1] - axis.range[0]));
-}"""
 
 
 @pytest.fixture(scope="module")
 def explored(tmp_path_factory, serve):
-    """Serve a pool measured by entropy shift and answer divergence, with a map of its prompts; yield its address."""
+    """Serve a pool measured by entropy shift and answer divergence; yield its address."""
     folder = tmp_path_factory.mktemp("explored")
     workspace = Workspace(folder / "workspace")
     pool = load_pool(str(write_rows(folder / "small.jsonl")), workspace=workspace.root)
-    store_map(workspace, pool, entropy_shift_run(workspace, pool, dtype="float32"))
+    entropy_shift_run(workspace, pool)
     answer_divergence_run(workspace, pool)
     with serve(workspace.root) as (address, _):
         yield address
-
-
-def store_map(workspace: Workspace, pool: Pool, run: Run) -> None:
-    """Store embeddings of the prompts and a UMAP layout three times as wide as it is high."""
-    random = np.random.default_rng(0)
-    vectors = pa.FixedSizeListArray.from_arrays(pa.array(random.normal(size=4 * len(pool)).astype(np.float16)), 4)
-    parts = Parts.open(run.stage_folder("base"), {}, [np.arange(len(pool))])
-    parts.write(0, pa.table(dict.fromkeys(maps.COLUMNS.values(), vectors)))
-    source = maps.need_source(workspace, pool, Reading(**run.reading), "prompt")
-    layout = random.uniform((0, 0), (30, 10), (len(pool), 2)).astype(np.float32)
-    np.save(maps.make_map(workspace, source, "pca", 0) / "umap.npy", layout)
 
 
 @pytest.fixture
@@ -134,25 +113,6 @@ def test_dots_inside_a_lasso_are_listed(explore):
     figure = choose_gesture(explore, "Lasso")
     drag(explore, figure, (0.2, 0.2), (0.8, 0.2), (0.8, 0.8), (0.2, 0.8), (0.2, 0.25))
     expect(explore.get_by_text(re.compile(r"^\d+ rows · inside the lasso"))).to_be_visible()
-
-
-@pytest.mark.parametrize("width", [390, 1280, 1920])
-def test_a_circle_on_the_map_is_a_circle_on_the_screen(explore, width):
-    figure = open_section(explore, "Map")
-    explore.set_viewport_size({"width": width, "height": 900})
-    wait_until_idle(explore)
-    expect(figure.locator(".modebar-btn").first).to_be_visible()
-    right, up = figure.evaluate(SCALE)
-    assert right == pytest.approx(up, rel=1e-3)
-    image = figure.locator(".imagelayer-above image, .layer-above image").first.bounding_box()
-    assert image["width"] == pytest.approx(image["height"], abs=1)
-
-
-def test_the_tool_bar_of_the_map_is_above_it(explore):
-    figure = open_section(explore, "Map")
-    bar, (_, top, *_) = figure.locator(".modebar").first.bounding_box(), figure.evaluate(FRAME)
-    assert bar["y"] + bar["height"] <= top + 1
-    assert figure.locator(".modebar-btn").count() >= 5
 
 
 def test_the_first_histogram_needs_no_scrolling(explore):

@@ -51,7 +51,7 @@ def test_from_the_address_to_a_file_without_waiting_for_a_measurement(page, addr
     on_page(page, "Explore")
     expect_figure(page)
     page.get_by_test_id("stMain").get_by_text("Map", exact=True).click()  # one more: a map
-    expect_figure(page)
+    expect(page.locator(".map > .plot[data-ready]")).to_be_visible()
     expect(page.get_by_text("UMAP", exact=True).first).to_be_visible()
     go_to(page, "Compare", width)  # one more: a comparison of all methods
     expect(page.get_by_text(re.compile("overlaps most with"))).to_be_visible()
