@@ -5,12 +5,13 @@ import streamlit as st
 from core.schema import Pool
 from pages.ui.compare import entries, overlap, picker, tabs
 from pages.ui.shell import hints, show, state
+from pages.ui.shell.open_row import PAGE
 from pages.ui.words import escape_markdown
 from pages.ui.workbench import bar, layout
 from pages.ui.workbench.layout import Places
 
 
-@st.fragment
+@st.fragment(key=PAGE)
 def compare(pool: Pool, places: Places) -> None:
     """Draw the page; a new budget only cuts the cached orders at another place."""
     shown = bar.draw(pool, places.bar)

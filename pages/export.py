@@ -11,12 +11,13 @@ from pages.ui.data.live_selection import LiveSelection
 from pages.ui.export import download
 from pages.ui.proof import line
 from pages.ui.shell import hints, show, state
+from pages.ui.shell.open_row import PAGE
 from pages.ui.words import format_rows
 from pages.ui.workbench import bar, layout
 from pages.ui.workbench.layout import Places
 
 
-@st.fragment
+@st.fragment(key=PAGE)
 def export(pool: Pool, places: Places) -> None:
     """Draw what is exported, the choices of its form, and the files once they are written."""
     shown = bar.draw(pool, places.bar)

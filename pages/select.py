@@ -10,11 +10,12 @@ from pages.ui.data.live_selection import LiveSelection
 from pages.ui.proof import line
 from pages.ui.select import composition, saved, subset
 from pages.ui.shell import state
+from pages.ui.shell.open_row import PAGE
 from pages.ui.workbench import bar, layout
 from pages.ui.workbench.layout import Places
 
 
-@st.fragment
+@st.fragment(key=PAGE)
 def what_if(pool: Pool, places: Places) -> None:
     """Draw all that a control changes, computed from arrays sorted once; a few kB reach the browser."""
     with places.heading:

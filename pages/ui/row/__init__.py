@@ -2,7 +2,8 @@
 
 table              a table of rows; a click on a row opens it
 reader             the open row, docked at the right
-pins               buttons that include or exclude a row always
+keys               keys of the keyboard, and what each does
+pins               rows that are included or excluded always
 tags               the tags of a row, and buttons that add one to rows or remove it
 inspector          the parts of an open row, one of them drawn
 scores             percentile of each score, and rank under every measured method

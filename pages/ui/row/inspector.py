@@ -10,20 +10,12 @@ from pages.ui.row import answers, neighbours, scores, tokens
 from pages.ui.row.answer_source import find_answers_run
 from pages.ui.shell import show, state
 
-TEXT, SCORES, TOKENS, RANKS, NEAR, ANSWERS = "Text", "Scores", "Tokens", "Ranks", "Similar rows", "Answers"
+TEXT, SCORES, TOKENS, RANKS, NEAR, ANSWERS = "Text", "Scores", "Tokens", "Ranks", "Similar", "Answers"
 OPENED_KEY = "row.opened"  # key of the part that the user opened in this tab
 
 
 def inspect(
-    pool: Pool,
-    run: Run | None,
-    row: Row,
-    *,
-    key: str,
-    task: str | None,
-    marks: Sequence[str],
-    selection: Selection | None,
-    next_rows: Sequence[int] = (),
+    pool: Pool, run: Run | None, row: Row, *, key: str, selection: Selection | None, next_rows: Sequence[int] = ()
 ) -> None:
     """Draw the parts of one row.
 
@@ -35,7 +27,7 @@ def inspect(
     opened = _choose_part([TEXT, *measured, *([ANSWERS] if answers_run else [])], key)
     with show.errors():
         if opened == TEXT:
-            show.row(row, task=task, marks=marks)
+            show.texts(row)
         elif opened == SCORES:
             scores.draw_scores(pool, row)
         elif opened == TOKENS:

@@ -1,62 +1,56 @@
-"""Buttons that include or exclude a row always, with a reason, and that undo it."""
+"""Pins of rows: always included or excluded, each with a reason."""
 
 import streamlit as st
 
 from core.schema import Row
 from core.selection.selection import Pin
 from pages.ui.shell import show, state
-from pages.ui.words import escape_markdown
 
 SIDES = {"in": "always included", "out": "always excluded"}
-BUTTONS = {  # side -> label, icon, key on the keyboard, tooltip
-    "in": ("Always include", "keep", "I", "Rank this row first, at every budget."),
-    "out": ("Always exclude", "block", "X", "Never select this row."),
+BUTTONS = {  # side -> label, icon, tooltip
+    "in": ("Always include", "keep", "Rank this row first, at every budget."),
+    "out": ("Always exclude", "block", "Never select this row."),
 }
 REASON = "Reason (optional, saved in the manifest)"
 
 
-def pin_controls(row: Row, key: str) -> None:
-    """Draw the buttons for the pin of a row, and its reason. I and X press them."""
-    pin = next((pin for pin in state.settings().pins if pin.id == row.id), None)
-    reason = f"{key}.reason.{row.index}"
-    with st.container(horizontal=True):
-        for side in BUTTONS:
-            _pin_button(row, side, pin, key, reason)
-        _undo_button(key)
-    if pin is None:
-        st.text_input(REASON, key=reason, placeholder=REASON, label_visibility="collapsed", on_change="ignore")
-    else:
-        with st.container(horizontal=True, vertical_alignment="center"):
-            st.badge(SIDES[pin.side].capitalize(), icon=":material/keep:", color="violet")
-            st.text(pin.reason or "No reason given", width="stretch")
+def find_pin(row_id: str) -> Pin | None:
+    """Return the pin of a row; None if it has none."""
+    return next((pin for pin in state.settings().pins if pin.id == row_id), None)
 
 
-def _undo_button(key: str) -> None:
-    """Draw the button that undoes the last change, whatever it was; U presses it."""
-    words = state.undo_words()
-    label = f"Undo: {escape_markdown(words)}" if words else "Undo"
-    show.action(label, "undo", f"{key}.undo", _undo, shortcut="U", disabled=not words)
-
-
-def _undo() -> None:
-    state.undo()
-    st.rerun()  # the whole app: the step may have changed anything
-
-
-def _pin_button(row: Row, side: str, pin: Pin | None, key: str, reason: str) -> None:
-    label, icon, shortcut, help = BUTTONS[side]
+def toggle(row_id: str, side: str) -> None:
+    """Pin a row on this side, with the reason that it has; remove its pin if it is on this side already."""
+    pin = find_pin(row_id)
     if pin is not None and pin.side == side:
-        show.action("Remove pin", "keep_off", f"{key}.unpin", _remove_pin, row.id, shortcut=shortcut)
-        return
-    keep = pin.reason if pin is not None else None
-    show.action(label, icon, f"{key}.pin.{side}", _add_pin, row.id, side, keep, reason, help=help, shortcut=shortcut)
+        state.remove_pin(row_id)
+    else:
+        state.add_pin(row_id, side, pin.reason if pin is not None else "")
 
 
-def _remove_pin(row_id: str) -> None:
-    state.remove_pin(row_id)
-    st.rerun()
+def draw_reason(row: Row, pin: Pin, key: str) -> None:
+    """Draw the field of the reason of a pin."""
+
+    def set_reason(words: str) -> None:
+        state.add_pin(row.id, pin.side, words.strip())
+
+    bound = state.bind(f"{key}.reason", pin.reason, set_reason)
+    st.text_input(REASON, placeholder=REASON, label_visibility="collapsed", **bound)
 
 
-def _add_pin(row_id: str, side: str, reason: str | None, reason_key: str) -> None:
-    state.add_pin(row_id, side, state.widget_value(reason_key).strip() if reason is None else reason)
+def pin_controls(row: Row, key: str) -> None:
+    """Draw the buttons for the pin of a row, and its reason."""
+    pin = find_pin(row.id)
+    with st.container(horizontal=True):
+        for side, (label, icon, help) in BUTTONS.items():
+            if pin is not None and pin.side == side:
+                show.action("Remove pin", "keep_off", f"{key}.unpin", _toggle, row.id, side)
+            else:
+                show.action(label, icon, f"{key}.pin.{side}", _toggle, row.id, side, help=help)
+    if pin is not None:
+        draw_reason(row, pin, key)
+
+
+def _toggle(row_id: str, side: str) -> None:
+    toggle(row_id, side)
     st.rerun()  # the whole app: the page shows the selection with this pin

@@ -1,9 +1,9 @@
 """The reader: the open row in full, docked at the right of every page.
 
-J and K step through the list that the row was opened from. A change of a pin or a budget leaves the row open.
+Its buttons are keys of the keyboard. A change of a pin, a filter, a budget or the page leaves the row open.
 """
 
-from functools import partial
+from typing import Any
 
 import numpy as np
 import streamlit as st
@@ -11,46 +11,95 @@ import streamlit as st
 from core.errors import WinnowError
 from core.measurement.runs import Run
 from core.pool.pools import read_rows
-from core.schema import IntArray, Pool
+from core.schema import IntArray, Pool, Row
 from core.selection.selection import Selection
 from pages.ui.charts.scales import format_number
 from pages.ui.data import live_selection
 from pages.ui.data.grouping import find_grouping
-from pages.ui.row import duplicates, inspector
-from pages.ui.row.pins import pin_controls
+from pages.ui.row import duplicates, inspector, keys, pins
 from pages.ui.row.tags import row_tags
-from pages.ui.shell import show, state
-from pages.ui.shell.open_row import READER, OpenRow
-from pages.ui.words import display_column, meaning
+from pages.ui.shell import open_row, state
+from pages.ui.shell.open_row import READER, STALE, OpenRow
+from pages.ui.words import display_column, escape_markdown, meaning
 
 SHOWN_SCORES = ("delta_nll", "nll", "entropy", "confidence")  # besides the one that the method is shown by
 KEY = "reader"
+HALF, TWO_THIRDS = (1, 1), (1, 2)  # widths of page and reader
+
+
+def widths() -> tuple[int, int]:
+    """Return the widths of the page and of the reader."""
+    return TWO_THIRDS if keys.is_wide() else HALF
 
 
 @st.fragment(key=READER)
 def draw(pool: Pool) -> None:
     """Draw the open row."""
-    opened = state.find_open()
+    opened, st.session_state[STALE] = state.find_open(), False
     if opened is None:
         return
     run = state.run(pool)
     selection = _find_selection(pool, run)
     rows, position = _find_list(opened, selection)
+    open_row.place_row(rows, position)
     row = read_rows(pool, [opened.row])[0]
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.caption(_describe_place(rows, position), width="stretch")
-        _step_buttons(pool, rows, position)
-        show.action("Close", "close", f"{KEY}.close", state.close_row, type="tertiary")
-    pin_controls(row, KEY)
-    row_tags(row, KEY)
-    marks, task = duplicates.duplicate_marks(pool, row.index), row.task
+    with st.container(key=f"{KEY}.head", gap="small"):
+        _draw_place(pool, row, len(rows), position, can_go_back=opened.back is not None)
+        _draw_decision(pool, row)
+    task = row.task
     if run is not None and selection is not None:
         groups = find_grouping(pool, run)
         task = groups.names[groups.codes[row.index]]
-        marks = [*list_marks(run, selection, row.index), *marks]
-    inspector.inspect(
-        pool, run, row, key=KEY, task=task, marks=marks, selection=selection, next_rows=_next(rows, position)
-    )
+    _draw_marks(pool, run, selection, row, task)
+    row_tags(row, KEY)
+    inspector.inspect(pool, run, row, key=KEY, selection=selection, next_rows=_next(rows, position))
+
+
+def _draw_place(pool: Pool, row: Row, n: int, position: int, *, can_go_back: bool) -> None:
+    """Draw where the row stands in its list, with buttons that open another one, or close the reader."""
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        if can_go_back:
+            _button(pool, "arrow_back", "b")
+        _button(pool, "keyboard_arrow_up", "k", disabled=position == 0)
+        _button(pool, "keyboard_arrow_down", "j", disabled=position + 1 >= n)
+        st.caption(f"{position + 1:,} of {n:,}" if n > 1 else "1 row", width="content")
+        st.text(row.id, width="stretch")
+        _button(pool, "close_fullscreen" if keys.is_wide() else "open_in_full", "w", type="tertiary")
+        _button(pool, "close", "Escape", type="tertiary")
+
+
+def _button(pool: Pool, icon: str, key: str, label: str = "", **options: Any) -> None:
+    """Draw a button that does what a key does. Without a label it is an icon."""
+    name, does = keys.HELP[key]
+    options = {"help": f"{does} ({name})", "key": f"{KEY}.{key.lower()}", **options}
+    st.button(f":material/{icon}: {label}", on_click=keys.press, args=(pool, key), **options)
+
+
+def _draw_decision(pool: Pool, row: Row) -> None:
+    """Draw the buttons for the pin of the row, and its reason once it has one."""
+    pin, undone = pins.find_pin(row.id), state.undo_words()
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        for side, icon, key, label in (("in", "keep", "i", "Include"), ("out", "block", "x", "Exclude")):
+            pinned = pin is not None and pin.side == side
+            _button(pool, "keep_off" if pinned else icon, key, "Remove pin" if pinned else label)
+        help = f"Undo: {escape_markdown(undone)} (U)" if undone else "Nothing to undo"
+        _button(pool, "undo", "u", "Undo", help=help, disabled=not undone, type="tertiary")
+    if pin is not None:
+        pins.draw_reason(row, pin, KEY)
+
+
+def _draw_marks(pool: Pool, run: Run | None, selection: Selection | None, row: Row, task: str | None) -> None:
+    """Draw in two lines the state of the row with its rank and scores, and where it comes from."""
+    pin = pins.find_pin(row.id)
+    marks = [] if run is None or selection is None else list_marks(run, selection, row.index)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        if pin is not None:
+            st.badge(pins.SIDES[pin.side].capitalize(), icon=":material/keep:", color="violet")
+        if marks:
+            st.badge(escape_markdown(marks[0]), color="blue" if marks[0].startswith("selected") else "gray")
+        for mark in duplicates.duplicate_marks(pool, row.index):
+            st.badge(escape_markdown(mark), color="orange")
+    st.caption(escape_markdown(" · ".join([*marks[1:], task or "no task", row.place])))
 
 
 def _find_selection(pool: Pool, run: Run | None) -> Selection | None:
@@ -62,30 +111,21 @@ def _find_selection(pool: Pool, run: Run | None) -> Selection | None:
 
 
 def _find_list(opened: OpenRow, selection: Selection | None) -> tuple[IntArray, int]:
-    """Return the list that the row stands in, and its position: a row of a link stands in the method's ranking."""
+    """Return the list that the row stands in, and its position.
+
+    A row of a link stands among the rows that the page is about, if it is one of them, else in the method's ranking.
+    """
     if opened.rows is not None:
         return opened.rows, opened.position
-    ranked = selection.order.rows if selection is not None else np.empty(0, np.int64)
-    found = np.flatnonzero(ranked == opened.row)
-    return (ranked, int(found[0])) if len(found) else (np.array([opened.row]), 0)
-
-
-def _describe_place(rows: IntArray, position: int) -> str:
-    return f"Row {position + 1:,} of {len(rows):,}" if len(rows) > 1 else "1 row"
+    for rows in (open_row.listed_rows(), selection.order.rows if selection is not None else None):
+        if rows is not None and len(found := np.flatnonzero(rows == opened.row)):
+            return rows, int(found[0])
+    return np.array([opened.row]), 0
 
 
 def _next(rows: IntArray, position: int) -> list[int]:
     """Return the rows that will probably be read next."""
     return [int(row) for row in rows[position + 1 : position + 100]]
-
-
-def _step_buttons(pool: Pool, rows: IntArray, position: int) -> None:
-    """Draw the buttons for the previous and the next row; K and J press them."""
-    steps = (("Previous", "up", "K", position - 1), ("Next", "down", "J", position + 1))
-    for name, way, shortcut, target in steps:
-        options = {"shortcut": shortcut, "disabled": not 0 <= target < len(rows)}
-        step = partial(state.open_row, pool, rows, target)
-        show.action(name, f"keyboard_arrow_{way}", f"{KEY}.{name.lower()}", step, **options)
 
 
 def list_marks(run: Run, selection: Selection, row: int) -> list[str]:

@@ -12,11 +12,11 @@ HELP = "A tag is a label, to filter by, to colour the map by and to export. Choo
 
 
 def row_tags(row: Row, key: str) -> None:
-    """Draw the tags of a row, and the button that adds the chosen tag or removes it. T presses it."""
+    """Draw the tags of a row, and the button that adds the chosen tag or removes it."""
     own = state.tags_of([row.id]).get(row.id, [])
     with st.container(horizontal=True, vertical_alignment="center"):
         name = _choose_tag(key)
-        _button(name, lambda: [row.id], key, remove=name in own, shortcut="T", disabled=not name)
+        _button(name, lambda: [row.id], key, remove=name in own, disabled=not name)
         for one in own:
             show.badge(one, icon=":material/label:", color="violet")
 

@@ -9,6 +9,7 @@ import streamlit as st
 from core.selection.selection import Pin
 from pages.ui.shell.address import write_address
 from pages.ui.shell.differences import describe_change
+from pages.ui.shell.open_row import STALE
 from pages.ui.shell.settings import FILE_STAMP, SETTINGS, VIEW, Settings, refresh_settings, settings, store_settings
 from pages.ui.shell.terms import Term
 
@@ -43,6 +44,7 @@ def keep_view() -> None:
     seen = settings()
     leave_view()
     change(**{f.name: getattr(seen, f.name) for f in fields(Settings)})
+    st.session_state[STALE] = False  # the whole page is drawn again
 
 
 def leave_view() -> None:
@@ -92,6 +94,7 @@ def remove_pin(row_id: str) -> None:
 
 
 def _store(now: Settings) -> None:
+    st.session_state[STALE] = True
     store_settings(now)
     write_address()
 

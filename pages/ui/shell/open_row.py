@@ -1,7 +1,11 @@
-"""The row that is open in the reader, and the list of rows that it steps through."""
+"""The row that is open in the reader, and the list of rows that it steps through.
+
+A list stays as it was when its row was opened: a pin or a new budget does not move the rows that come next.
+"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import streamlit as st
@@ -12,7 +16,11 @@ from pages.ui.data import live_selection
 from pages.ui.words import shorten
 
 OPEN = "winnow.open"  # the open row, or None
+CLOSED = "winnow.closed"  # the row that was open before the reader was closed, or None
+STALE = "winnow.stale"  # whether settings have changed since the reader was drawn
+LISTED = "winnow.listed"  # the rows that the page is about: what a row without a list stands in
 FOLLOWER = "winnow.follower"  # key of the fragment of the page that shows which row is open; None: no view does
+HAS_PAGE = "winnow.has_page"  # whether the page has a fragment with the key PAGE
 READER, TABLE, PAGE = "reader", "rows", "page"  # keys of fragments: the reader, a table of rows, all below the title
 
 
@@ -24,6 +32,7 @@ class OpenRow:
     row: int  # its number in the pool
     rows: IntArray | None = None  # the list that it was opened from; None: a link named it
     position: int = 0  # in that list
+    back: "OpenRow | None" = None  # the row from which it was opened as a similar one
 
 
 def find_open() -> OpenRow | None:
@@ -32,22 +41,43 @@ def find_open() -> OpenRow | None:
     return opened
 
 
-def open_row(pool: Pool, rows: IntArray | Sequence[int], position: int = 0) -> None:
-    """Open a row of a list in the reader; for callbacks. Only the reader and what follows it are drawn again."""
-    listed = np.asarray(rows, np.int64)
-    row = int(listed[position])
-    was_open = find_open() is not None
-    _set(OpenRow(pool.rows["id"][row].as_py(), row, listed, position))
-    if was_open:
-        follower = st.session_state.get(FOLLOWER)
-        st.rerun([READER, follower] if follower else READER)
-    st.rerun()  # the whole page: the reader takes a part of its width
+def open_row(pool: Pool, rows: IntArray | Sequence[int], position: int = 0, *, similar: bool = False) -> None:
+    """Open a row of a list in the reader; for callbacks. `similar`: `go_back` returns to the present row."""
+    was_open = find_open()
+    show_row(pool, np.asarray(rows, np.int64), position, back=was_open if similar else None)
+    draw_again(whole=was_open is None)
+
+
+def show_row(pool: Pool, rows: IntArray, position: int, **more: Any) -> None:
+    """Open a row of a list without drawing anything."""
+    row = int(rows[position])
+    _set(OpenRow(pool.rows["id"][row].as_py(), row, rows, position, **more))
+
+
+def place_row(rows: IntArray, position: int) -> None:
+    """Let the open row, which a link named, stand in this list."""
+    opened = find_open()
+    if opened is not None:
+        st.session_state[OPEN] = replace(opened, rows=rows, position=position)
+
+
+def go_back() -> None:
+    """Open the row from which the open one was opened as a similar one, without drawing anything."""
+    opened = find_open()
+    if opened is not None and opened.back is not None:
+        _set(opened.back)
 
 
 def close_row() -> None:
-    """Close the reader; for callbacks."""
+    """Close the reader without drawing anything."""
+    st.session_state[CLOSED] = find_open()
     _set(None)
-    st.rerun()
+
+
+def reopen_row() -> bool:
+    """Open the row that was closed last, without drawing anything. Return whether there is one."""
+    _set(st.session_state.get(CLOSED))
+    return find_open() is not None
 
 
 def view_row(pool: Pool, row_id: str) -> None:
@@ -59,8 +89,35 @@ def view_row(pool: Pool, row_id: str) -> None:
 
 
 def forget_row() -> None:
-    """Close the reader without drawing anything; for another pool."""
-    st.session_state[OPEN] = None
+    """Close the reader for another pool, without drawing anything."""
+    st.session_state[OPEN] = st.session_state[CLOSED] = st.session_state[LISTED] = None
+
+
+def list_rows(rows: IntArray) -> None:
+    """Record the rows that the page is about: the highlighted ones, else the ranking."""
+    st.session_state[LISTED] = rows
+
+
+def listed_rows() -> IntArray | None:
+    """Return the rows that the page, or the one before it, is about; None if no page has recorded any."""
+    rows: IntArray | None = st.session_state.get(LISTED)
+    return rows
+
+
+def draw_again(*, page: bool = False, whole: bool = False) -> None:
+    """Draw the reader and what follows it again, or the page too, or all with the sidebar; the end of a callback."""
+    if whole or (page and not st.session_state.get(HAS_PAGE)):
+        st.rerun()
+    if page:
+        st.rerun([READER, PAGE])
+    follower = st.session_state.get(FOLLOWER)
+    st.rerun([READER, follower] if follower else READER)
+
+
+def draw_reader_too() -> None:
+    """Draw the open row again, beside the page, if settings have changed; the end of a callback of the page."""
+    if st.session_state.get(STALE) and st.session_state.get(HAS_PAGE) and find_open() is not None:
+        st.rerun([PAGE, READER])
 
 
 def write_row() -> None:

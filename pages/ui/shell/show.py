@@ -17,7 +17,7 @@ from core.progress import format_duration as format_duration
 from core.schema import Row
 from core.selection.budget import Budget
 from pages.ui.shell import server
-from pages.ui.shell.open_row import OPEN
+from pages.ui.shell.open_row import OPEN, draw_reader_too
 from pages.ui.words import escape_markdown
 
 HERE = Path(__file__).parent
@@ -102,6 +102,11 @@ def row(opened: Row, *, task: str | None = None, marks: Sequence[str] = ()) -> N
         for mark in marks:
             badge(mark)
         st.text(opened.id)
+    texts(opened)
+
+
+def texts(opened: Row) -> None:
+    """Show all turns of a row, and its JSON behind a click."""
     turns(opened)
     if opened.response is None:
         st.caption("No response. The row can be annotated; methods that read responses never select it.")
@@ -148,7 +153,12 @@ def action(label: str, icon: str, key: str, call: Callable[..., object], *args: 
     """Draw a button that calls `call(*args)` before the page is drawn again. `icon`: the name of a Material symbol."""
     if more.get("type") == "primary" and not more.get("disabled"):
         label = on_primary(label)
-    st.button(label, icon=f":material/{icon}:", key=key, on_click=call, args=args, **more)
+
+    def pressed() -> None:
+        call(*args)
+        draw_reader_too()
+
+    st.button(label, icon=f":material/{icon}:", key=key, on_click=pressed, **more)
 
 
 def on_primary(label: str) -> str:

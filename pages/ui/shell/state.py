@@ -38,7 +38,7 @@ from pages.ui.shell.current import (
     recipe,
     run,
 )
-from pages.ui.shell.open_row import close_row, find_open, open_row
+from pages.ui.shell.open_row import find_open, list_rows, open_row
 from pages.ui.shell.saved import delete_saved, load_saved, rename_saved, save_as
 from pages.ui.shell.saved_files import saved_name, saved_selections
 from pages.ui.shell.settings import POOL, SETTINGS, Contender, Settings, settings

@@ -7,6 +7,7 @@ from typing import Any
 import streamlit as st
 
 from core.errors import WinnowError
+from pages.ui.shell.open_row import draw_reader_too
 
 PAGE = "winnow.page"  # the page that is drawn
 WIDGET_PAGES = "winnow.shown"  # widget key -> page on which its value was last set
@@ -43,8 +44,13 @@ def bind(key: str, value: Any, set_value: Callable[[Any], None], *, force: bool 
 
     A change by the user calls `set_value` with the new value.
     """
+
+    def changed() -> None:
+        set_value(widget_value(key))
+        draw_reader_too()
+
     set_widget(key, value, force=force)
-    return {"key": key, "on_change": lambda: set_value(widget_value(key))}
+    return {"key": key, "on_change": changed}
 
 
 def widget_value(key: str) -> Any:

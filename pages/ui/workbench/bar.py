@@ -13,6 +13,7 @@ from pages.ui.controls import budget, combination, filters, tags
 from pages.ui.data import live_selection
 from pages.ui.data.live_selection import LiveSelection
 from pages.ui.shell import show, state
+from pages.ui.shell.open_row import FOLLOWER, HAS_PAGE
 from pages.ui.workbench import chips, highlight
 
 
@@ -21,8 +22,9 @@ def draw(pool: Pool, place: DeltaGenerator, limits: DeltaGenerator | None = None
 
     `limits`: where the method's live parameters and the threshold are in sight; None: behind a button of the bar.
     Return None if the settings cannot be applied: the reason and ways out are then drawn instead of the page. Without
-    a run the page stops.
+    a run the page stops. It is called in a fragment with the key PAGE.
     """
+    st.session_state[HAS_PAGE], st.session_state[FOLLOWER] = True, None
     with place:
         method, amount, more = st.columns([2, 5, 2.4], vertical_alignment="bottom")
         with method:
@@ -34,13 +36,11 @@ def draw(pool: Pool, place: DeltaGenerator, limits: DeltaGenerator | None = None
         return None
     run = state.need_run()
     try:
-        live = live_selection.evaluate(pool, run, state.recipe(pool))
+        live, failures = _evaluate(pool, run)
     except WinnowError as error:
         show.error(error)
         budget.recovery_buttons(run)
         return None
-    mask, failures = highlight.evaluate(pool, run, live, state.settings().highlight)
-    live = replace(live, highlight=mask)
     with amount:
         budget.budget(pool, run, live.selection)
     with method_settings if limits is None else limits.grid(4, min_column_width=200, vertical_alignment="bottom"):
@@ -55,6 +55,15 @@ def draw(pool: Pool, place: DeltaGenerator, limits: DeltaGenerator | None = None
         chips.draw(pool, live)
     show.warning(*failures)
     return run, live
+
+
+def _evaluate(pool: Pool, run: Run) -> tuple[LiveSelection, list[str]]:
+    """Return the selection with the highlighted rows, and why parts of the highlight cannot be applied."""
+    live = live_selection.evaluate(pool, run, state.recipe(pool))
+    mask, failures = highlight.evaluate(pool, run, live, state.settings().highlight)
+    live = replace(live, highlight=mask)
+    state.list_rows(live.highlighted if mask is not None else live.selection.order.rows)
+    return live, failures
 
 
 def _combine(pool: Pool, method_settings: DeltaGenerator, below: DeltaGenerator) -> bool:

@@ -1,6 +1,7 @@
 """The highlighted rows: each term of the highlight as a mask of rows, and all terms together."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,18 @@ def evaluate(pool: Pool, run: Run, live: LiveSelection, terms: Sequence[Term]) -
         except WinnowError as error:
             failures.append(f"The highlight “{describe(term)}” is not applied here. {error}")
     return (mask if len(terms) > len(failures) else None), failures
+
+
+def list_rows(pool: Pool) -> None:
+    """Record the highlighted rows as those that the page is about, before the page itself does."""
+    run, terms = state.run(pool), state.settings().highlight
+    if run is None or not terms:
+        return
+    with suppress(WinnowError):  # the bar shows it
+        live = live_selection.evaluate(pool, run, state.recipe(pool))
+        mask, _ = evaluate(pool, run, live, terms)
+        if mask is not None:
+            state.list_rows(np.flatnonzero(mask))
 
 
 def find_rows(pool: Pool, run: Run, live: LiveSelection, term: Term) -> BoolArray:

@@ -6,9 +6,10 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from core.schema import Pool
-from pages.ui.row import reader
+from pages.ui.row import keys, reader
 from pages.ui.shell import state
-from pages.ui.shell.open_row import FOLLOWER
+from pages.ui.shell.open_row import FOLLOWER, HAS_PAGE
+from pages.ui.workbench import highlight
 
 HEADER = "3.75rem"  # height of Streamlit's own header, which stays in view
 _STYLE = """<style>
@@ -16,6 +17,7 @@ div:has(> .st-key-bar) {{ position: sticky; top: {header}; z-index: 99; }}
 .st-key-bar {{ background: {background}; padding: 0.5rem 0; border-bottom: 1px solid rgba(128, 138, 150, 0.3); }}
 div:has(> .st-key-dock) {{ position: sticky; top: calc({header} + {bar}); }}
 .st-key-dock {{ max-height: calc(100vh - {header} - {bar} - 1rem); overflow-y: auto; flex-wrap: nowrap; }}
+.st-key-reader-head {{ position: sticky; top: 0; z-index: 1; background: {background}; padding: 0.75rem 0; }}
 @media (max-width: 640px) {{
   div:has(> .st-key-bar), div:has(> .st-key-dock) {{ position: static; }}
   div:has(> div > div > div > .st-key-dock), div:has(> div > div > .st-key-dock) {{ order: -1; }}
@@ -35,15 +37,22 @@ class Places:
 
 def open_page(title: str, pool: Pool | None = None, *, bar: bool = False) -> Places:
     """Draw the title, and the reader if a row of the pool is open. `bar`: the page has one."""
-    st.session_state[FOLLOWER] = None  # until a view is drawn that shows the open row
+    st.session_state[FOLLOWER], st.session_state[HAS_PAGE] = None, False  # until they are drawn
     background = "#14181D" if st.context.theme.type == "dark" else "#FFFFFF"
     st.html(_STYLE.format(header=HEADER, background=background, bar=BAR_HEIGHT if bar else "0.5rem"))
     heading = st.container(horizontal=True, vertical_alignment="center")
     heading.title(title, anchor=False, width="stretch")
     bar_place = st.container(key="bar" if bar else None)
-    if pool is None or state.find_open() is None:
+    if pool is None:
         return Places(heading, bar_place, st.container())
-    body, side = st.columns(2, gap="medium")
+    with heading:
+        keys.draw(pool)
+    opened = state.find_open()
+    if opened is None:
+        return Places(heading, bar_place, st.container())
+    if opened.rows is None:
+        highlight.list_rows(pool)
+    body, side = st.columns(reader.widths(), gap="medium")
     with side, st.container(key="dock"), st.container(border=True):
         reader.draw(pool)
     return Places(heading, bar_place, body)

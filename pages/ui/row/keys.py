@@ -1,0 +1,191 @@
+"""Keys that work on every page with a pool: the element that listens for them, what each does, and the help.
+
+The element sends every press with its time and repeats the latest ones, so that none is lost while the app is busy;
+presses are handled in their order. A pin is shown in the reader at once, and by the page when no key is pressed for a
+while, so that triage need not wait for it. Keys do nothing while the cursor is in a field or a dialog is open.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import streamlit as st
+
+from core.schema import IntArray, Pool
+from pages.ui.row import pins
+from pages.ui.shell import open_row, state
+
+KEY = "keys"
+HANDLED = "winnow.pressed"  # time of the last press that was handled
+PENDING = "winnow.pending"  # whether the page shows the pins before the last presses
+WIDE = "winnow.wide"  # whether the reader takes two thirds of the page
+WIDGETS = {  # key -> keys of widgets: the first is used that has a field to enter, or a button that can be pressed
+    "/": ["highlight.search"],
+    "t": ["reader.tag.add", "reader.tag.remove", "reader.tag"],
+}
+HELP = {  # key -> name on the keyboard, and what it does
+    "j": ("J", "Open the next row"),
+    "k": ("K", "Open the previous row"),
+    "i": ("I", "Always include the open row, or remove this pin"),
+    "x": ("X", "Always exclude the open row, or remove this pin"),
+    "t": ("T", "Tag the open row"),
+    "u": ("U", "Undo the last change of a setting, a filter, a pin or a tag"),
+    "b": ("B", "Return from a similar row to the row that it was opened from"),
+    "w": ("W", "Make the reader wider or narrower"),
+    "Escape": ("Esc", "Close the reader; J opens it again"),
+    "/": ("/", "Search rows"),
+    "?": ("?", "Show these keys"),
+}
+_LISTEN = """
+const PAUSE = 600;  // ms
+const PLAIN = ["checkbox", "radio", "range", "button", "submit", "file", "color"];
+let presses = [];  // [time, key], the last ones
+let pause;
+
+export default function ({ data, setStateValue, setTriggerValue }) {
+    const press = (event) => {
+        if (event.ctrlKey || event.metaKey || event.altKey || isField(event.composedPath()[0])) return;
+        const key = event.key.length > 1 ? event.key : event.key.toLowerCase();
+        const blocked = key === "Escape" ? "[role=dialog], [data-testid=stPopoverBody]" : "[role=dialog]";
+        if (document.querySelector(blocked)) return;
+        if (data.widgets[key]) {
+            if (data.widgets[key].some(enter)) event.preventDefault();
+        }
+        else if (key === "?") setTriggerValue("help", true);
+        else if (data.keys.includes(key)) {
+            presses = [...presses.slice(-40), [performance.timeOrigin + performance.now(), key]];
+            setStateValue("presses", presses);
+            clearTimeout(pause);
+            pause = setTimeout(setTriggerValue, PAUSE, "paused", true);
+        }
+    };
+    document.addEventListener("keydown", press, true);
+    return () => document.removeEventListener("keydown", press, true);
+}
+
+function isField(element) {
+    const name = element.tagName;
+    return element.isContentEditable || ["TEXTAREA", "SELECT"].includes(name)
+        || (name === "INPUT" && !PLAIN.includes(element.type));
+}
+
+function enter(name) {
+    const place = document.querySelector(`.st-key-${name.replaceAll(".", "-")}`);
+    const field = place?.querySelector("input"), button = place?.querySelector("button:enabled");
+    if (field) { field.focus(); field.select(); }
+    else button?.click();
+    return Boolean(field || button);
+}
+"""
+_listener = st.components.v2.component("winnow.keys", js=_LISTEN)
+
+
+@st.fragment
+def draw(pool: Pool) -> None:
+    """Draw the element that listens, and the help when it was asked for."""
+    help_wanted = _listener(
+        key=KEY,
+        data={"keys": list(_COMMANDS), "widgets": WIDGETS},
+        on_presses_change=partial(_handle, pool),
+        on_paused_change=_draw_page,
+        on_help_change=lambda: None,
+        width=1,
+        height=1,
+    ).help
+    if help_wanted:
+        _show_help()
+
+
+@st.dialog("Keys")
+def _show_help() -> None:
+    for name, words in HELP.values():
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.badge(name, color="gray", width=60)
+            st.text(words)
+
+
+def _handle(pool: Pool) -> None:
+    """Handle the presses that are new."""
+    last = float(st.session_state.get(HANDLED, 0.0))
+    new = [(when, key) for when, key in st.session_state[KEY]["presses"] if when > last]
+    if new:
+        st.session_state[HANDLED] = new[-1][0]
+        press(pool, *(key for _, key in new), page_later=True)
+
+
+def _draw_page() -> None:
+    """Draw the page with the pins of the last presses."""
+    if st.session_state.get(PENDING):
+        st.session_state[PENDING] = False
+        open_row.draw_again(page=True)
+
+
+def press(pool: Pool, *keys: str, page_later: bool = False) -> None:
+    """Do what these keys do, one after the other, and draw again what it changes; for callbacks.
+
+    `page_later`: leave the page to `_draw_page` if only pins change.
+    """
+    before, looks = state.settings(), _look()
+    for key in keys:
+        if key in _OPENING or state.find_open() is not None:
+            _COMMANDS[key](pool)
+    now = state.settings()
+    later = page_later and replace(now, pins=before.pins) == before
+    if later and now != before:
+        st.session_state[PENDING] = True
+    in_sidebar = (now.method, now.reading) != (before.method, before.reading)
+    open_row.draw_again(page=now != before and not later, whole=in_sidebar or _look() != looks)
+
+
+def _look() -> tuple[bool, bool]:
+    """Return whether the reader is open, and whether it is wide: what the columns of a page depend on."""
+    return state.find_open() is not None, is_wide()
+
+
+# Commands
+
+
+def _step(by: int, pool: Pool) -> None:
+    """Open the next or the previous row; without an open row the one that was closed last, or the first."""
+    opened = state.find_open()
+    if opened is None:
+        if not open_row.reopen_row() and len(rows := _first_list(pool)):
+            open_row.show_row(pool, rows, 0)
+        return
+    if opened.rows is not None and 0 <= opened.position + by < len(opened.rows):
+        open_row.show_row(pool, opened.rows, opened.position + by)
+
+
+def _first_list(pool: Pool) -> IntArray:
+    """Return the rows that the page is about, else all rows."""
+    listed = open_row.listed_rows()
+    return np.arange(len(pool)) if listed is None or not len(listed) else listed
+
+
+def _pin(side: str, _: Pool) -> None:
+    opened = state.find_open()
+    assert opened is not None
+    pins.toggle(opened.id, side)
+
+
+def is_wide() -> bool:
+    """Return whether the reader takes two thirds of the page instead of half of it."""
+    return bool(st.session_state.get(WIDE))
+
+
+def _widen(_: Pool) -> None:
+    st.session_state[WIDE] = not is_wide()
+
+
+_COMMANDS: dict[str, Callable[[Pool], None]] = {
+    "j": partial(_step, 1),
+    "k": partial(_step, -1),
+    "i": partial(_pin, "in"),
+    "x": partial(_pin, "out"),
+    "u": lambda _: state.undo(),
+    "b": lambda _: open_row.go_back(),
+    "w": _widen,
+    "Escape": lambda _: open_row.close_row(),
+}
+_OPENING = {"j", "k", "u"}  # these do something also while no row is open
