@@ -295,9 +295,18 @@ def test_the_make_up_shows_the_highlighted_rows_as_one_more_set(page, run):
 
 def test_the_rows_are_the_highlighted_ones_of_the_set(page, run):
     highlight(open_tab(page, "Rows"), task("facts"))
+    (listed,) = tables(page)
+    assert len(listed) == 79
+    longest = {f"row-{row}" for row in selected_rows(run, "longest")}
+    by = listed.set_index("Id")["Selected by"]
+    assert {row for row, names in by.items() if "Longest response" in names} == {
+        row for row in by.index if row in longest
+    }
+    options = find_by_prefix(page.selectbox, "compare.set").options
+    assert options[0] == "Highlighted · 79 rows"
+    find_by_prefix(page.selectbox, "compare.set").select_index(1).run()  # the biggest disagreements
     assert {int(one.removeprefix("row-")) % 3 for one in tables(page)[0]["Id"]} == {2}
     assert set(tables(page)[0]["Task"]) == {"facts"}
-    options = find_by_prefix(page.selectbox, "compare.set").options
     alone = next(one for one in options if one.startswith("Only Longest response"))
     find_by_prefix(page.selectbox, "compare.set").select_index(options.index(alone)).run()
     assert not page.exception

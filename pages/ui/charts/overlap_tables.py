@@ -39,12 +39,16 @@ def overlap_table(
     low: Values,
     high: Values,
     highlighted: Sequence[int] | None = None,
+    *,
+    large: bool = True,
 ) -> str:
     """Draw the overlap (C, C) of each pair with the overlap expected by chance.
 
     Blue above the chance range, grey within it, red below it. `highlighted` (1 + C,): the number of highlighted rows,
     and how many of them each selects, as a last line.
     """
+
+    label = "Overlap of each pair, and expected by chance"
 
     def cell(i: int, j: int) -> str:
         value, expected = float(share[i, j]), float(chance[i, j])

@@ -105,12 +105,12 @@ def pair_tables(comparison: Comparison, highlight: BoolArray | None) -> None:
 
     `highlight`: (N,) the highlighted rows, if any are.
     """
-    wide = len(comparison.entries) > MAX_NARROW
+    wide, large = len(comparison.entries) > MAX_NARROW, state.find_open() is None
     left, right = (st.container(), st.container()) if wide else show.columns([3, 2], gap="medium")
     counts = None if highlight is None else [int(highlight.sum()), *comparison.count_selected(highlight).tolist()]
     with left:
         st.markdown(f"**Overlap at {escape_markdown(show.format_budget(comparison.budget))} (%)**")
-        st.html(overlap_tables.overlap_table(comparison.labels, *overlaps_and_chance(comparison), counts))
+        st.html(overlap_tables.overlap_table(comparison.labels, *overlaps_and_chance(comparison), counts, large=large))
         by_chance, chance_range = (
             glossary.link("expected_by_chance", "expected by chance"),
             glossary.link("chance_range", "chance range"),

@@ -29,14 +29,14 @@ def draw(pool: Pool) -> tuple[list[Entry], Entry | None]:
     current = contenders.current_contenders(candidates)
     built, refused = entries.build_entries(pool, runs, current)
     reference = None
-    with st.container(border=True):
-        choose_contenders(candidates, current)
-        with st.container(horizontal=True, vertical_alignment="bottom"):
-            if len(built) > 1:
-                reference = choose_reference(built)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        with st.popover(f"{len(current)} compared", icon=":material/compare_arrows:"):
+            choose_contenders(candidates, current)
+            st.caption(overlap.comparison_terms(built))
             add_panel(pool, runs, current)
-            combine_button()
-            st.caption(overlap.comparison_terms(built), width="stretch")
+        if len(built) > 1:
+            reference = choose_reference(built)
+        combine_button()
     show.warning(*refused)
     return built, reference
 
@@ -88,13 +88,12 @@ _numeric_fields = cached.keep(cached.MAX_POOLS)(numeric_fields)
 
 def add_panel(pool: Pool, runs: Sequence[Run], current: Sequence[Contender]) -> None:
     """Draw what can be added: the current method with its parameters, or a numeric field of the rows."""
-    with st.popover("Add", icon=":material/add:"):
-        if len(current) >= MAX_CONTENDERS:
-            st.caption(f"At most {MAX_CONTENDERS} can be compared. Remove one first.")
-            return
-        if state.is_set_up(state.settings().method):
-            _variant_form(current)
-        _import_form(pool, runs, current)
+    if len(current) >= MAX_CONTENDERS:
+        st.caption(f"At most {MAX_CONTENDERS} can be compared. Remove one to add a variant or a score.")
+        return
+    if state.is_set_up(state.settings().method):
+        _variant_form(current)
+    _import_form(pool, runs, current)
 
 
 def _variant_form(current: Sequence[Contender]) -> None:

@@ -1,13 +1,14 @@
 """Rows on the Compare page: those selected by exactly some contenders, and those on which two disagree most."""
 
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import streamlit as st
 
 from core.analysis.comparison import disagreements
-from core.schema import BoolArray, Pool
+from core.schema import BoolArray, IntArray, Pool
 from pages.ui.compare import sets
 from pages.ui.compare.entries import Comparison, Entry
 from pages.ui.controls import contenders
@@ -15,35 +16,52 @@ from pages.ui.row import table
 from pages.ui.shell import state
 from pages.ui.words import escape_markdown, format_rows
 
+NONE: table.Columns = MappingProxyType({})
 MAX_DISAGREEMENTS = 60  # disagreements listed
-DISAGREEMENTS = 0  # in place of the code of a set
+DISAGREEMENTS, HIGHLIGHTED = 0, -1  # in place of the code of a set
 
 
 def section(pool: Pool, comparison: Comparison, first: Entry, highlight: BoolArray | None) -> None:
     """Draw the choice of a set of rows, and its rows; of these the highlighted ones, (N,), if any are."""
-    codes = [DISAGREEMENTS, *sets.list_codes(comparison)]
-    code = st.selectbox(
-        "Rows",
-        codes,
-        format_func=lambda code: sets.describe(comparison, code) if code else "Biggest disagreements",
-        **state.view_choice("rows", codes, f"compare.set.{contenders.names_digest(comparison.labels)}"),
-    )
+    names = {} if highlight is None else {HIGHLIGHTED: f"Highlighted · {format_rows(int(highlight.sum()))}"}
+    names |= {DISAGREEMENTS: "Biggest disagreements"}
+    names |= {code: sets.describe(comparison, code) for code in sets.list_codes(comparison)}
+    bound = state.view_choice("rows", list(names), f"compare.set.{contenders.names_digest(comparison.labels)}")
+    code = st.selectbox("Rows", list(names), format_func=names.__getitem__, **bound)
     if code == DISAGREEMENTS:
         _draw_disagreements(pool, comparison, first, highlight)
+    elif code == HIGHLIGHTED:
+        _draw_rows(pool, comparison, first, np.flatnonzero(highlight), columns=_selected_by(comparison))
     else:
         _draw_set(pool, comparison, code, highlight)
 
 
+def _selected_by(comparison: Comparison) -> table.Columns:
+    """Return a column with the contenders that select a row."""
+    patterns = comparison.patterns
+
+    def names(row: int) -> str:
+        return ", ".join(comparison.labels[k] for k in patterns.members(int(patterns.code[row])))
+
+    return {"Selected by": names}
+
+
 def _draw_set(pool: Pool, comparison: Comparison, code: int, highlight: BoolArray | None) -> None:
-    """Draw the rows of one set, in the order of its first contender."""
-    members = comparison.patterns.members(code)
-    leader = comparison.entries[members[0]]
+    """Draw the rows of one set."""
     every = comparison.patterns.rows(code)
     rows = every if highlight is None else every[highlight[every]]
     note = "" if highlight is None else f"**{len(rows):,} highlighted** of {format_rows(len(every))}"
-    rows = rows[np.argsort(leader.ranks[rows], kind="stable")]
+    _draw_rows(pool, comparison, comparison.entries[comparison.patterns.members(code)[0]], rows, note=note)
+
+
+def _draw_rows(
+    pool: Pool, comparison: Comparison, leader: Entry, rows: IntArray, *, note: str = "", columns: table.Columns = NONE
+) -> None:
+    """Draw rows in the order of one contender; those that it does not rank are last."""
+    ranks = leader.ranks[rows]
+    rows = rows[np.argsort(np.where(ranks < 0, len(pool), ranks), kind="stable")]
     how: dict[str, Any] = {"method": leader.method, "selection": comparison.selection(leader)}
-    table.draw(pool, leader.run, rows, key="compare", note=note, **how)
+    table.draw(pool, leader.run, rows, key="compare", note=note, first=columns, **how)
 
 
 # Disagreements of two
