@@ -47,8 +47,7 @@ def overlap_table(
     Blue above the chance range, grey within it, red below it. `highlighted` (1 + C,): the number of highlighted rows,
     and how many of them each selects, as a last line.
     """
-
-    label = "Overlap of each pair, and expected by chance"
+    label, size = "Overlap of each pair, and expected by chance", LARGE if large else ""
 
     def cell(i: int, j: int) -> str:
         value, expected = float(share[i, j]), float(chance[i, j])
@@ -58,9 +57,7 @@ def overlap_table(
         html = f'{_percent(value)} <span style="{QUIET}">({_percent(expected)})</span>'
         return _cell(html, faint(colour, round(strength, 3)), text)
 
-    return _table(
-        names, share, cell, "Overlap of each pair, and expected by chance", LARGE, _highlighted(names, highlighted)
-    )
+    return _table(names, share, cell, label, size, _highlighted(names, highlighted))
 
 
 def correlation_table(names: Sequence[str], rho: Values) -> str:
