@@ -325,6 +325,19 @@ def test_columns_of_other_runs_colour_the_map(at, workspace, embedded):
     assert len(canvas(at)["palette"]) == mapdots.SCALE_STEPS
 
 
+def test_tagged_rows_have_a_colour_of_their_own(at):
+    at.text_input(key="highlight.search").set_value("question 12").run()
+    at.session_state["highlight.actions"] = True
+    at.run()
+    at.selectbox(key="highlight.tag").set_value("twelves").run()
+    at.button(key="highlight.tag.add").click().run()
+    at.selectbox(key="explore.map.colour").set_value("tag.twelves").run()
+    assert not at.exception
+    codes = fetch(canvas(at)["sets"][0])["codes"]
+    assert np.flatnonzero(codes != GREY).tolist() == [12, *range(120, 130)]
+    assert canvas(at)["names"] == ["tagged", "not tagged"]
+
+
 def test_unselected_rows_are_dimmed_on_request(at):
     at.selectbox(key="explore.map.colour").set_value("task").run()
     assert (fetch(canvas(at)["sets"][0])["flags"] & BRIGHT).sum() == 24
