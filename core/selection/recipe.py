@@ -220,6 +220,9 @@ def _check_values(data: Any, where: str) -> None:
         if isinstance(value, Mapping):
             values += [(part, depth + 1) for pair in value.items() for part in pair]
         elif isinstance(value, list | tuple | set):
+            if all(isinstance(part, str) for part in value) and is_unicode("".join(value)):  # many ids, as a rule
+                count += len(value)
+                continue
             values += [(part, depth + 1) for part in value]
         elif isinstance(value, str) and not is_unicode(value):
             raise RecipeError(

@@ -269,6 +269,11 @@ GROUPS: dict[str, dict[str, Term]] = {
             "A decision by hand about one row, with an optional reason. Included rows count against the budget.",
             see=("selection",),
         ),
+        "tag": Term(
+            "Tag",
+            "A free label on rows, given by hand. Rows can be filtered and highlighted by it, and exported with it.",
+            see=("filter", "pin"),
+        ),
         "cutoff": Term(
             "Cutoff",
             "The score of the last selected row, or the limit that you set. No row beyond it is selected.",

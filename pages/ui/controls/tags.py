@@ -41,7 +41,7 @@ def _tag(name: str, rows: int) -> None:
 def filters() -> None:
     """Draw the filters by tags: only rows with all of some, no rows with any of some; nothing if there are no tags."""
     names = sorted(state.settings().tags)
-    for label, exclude in (("Only rows tagged", False), ("No rows tagged", True)) if names else ():
+    for label, exclude in (("Only rows tagged", False), ("Exclude rows tagged", True)) if names else ():
         key = f"select.tagged.{exclude}"
         now = [name for name in names if tag_filter(name, exclude=exclude) in state.settings().filters]
         bound = state.bind(key, now, partial(_filter, exclude), force=True)
