@@ -17,7 +17,7 @@ CLUSTERS_HEIGHT = 360
 GREEDY = "greedy search (near the maximum)"
 RANDOM_ROWS = "chance range of random selections"
 RANDOM_RANGE = "chance range"
-HIGHLIGHT_FOUND = "of the highlighted rows"
+HIGHLIGHT_FOUND = "highlighted rows selected"
 CHANCE_COLOUR = "#86A3BE"  # a pale SELECTED, for light and dark backgrounds
 CLUSTER_COLOURS = {
     "selected, outside the chance range": SELECTED,

@@ -99,7 +99,7 @@ def highlight_words(counts: IntArray, of: IntArray) -> list[str]:
 
 
 def highlight_line(x: Values, shares: Values, what: str) -> dict[str, Any]:
-    """Return shares of highlighted rows (0..1) by budget (0..1) as a dotted line, both in percent."""
+    """Return shares of highlighted rows (0..1) by budget (0..1) as a dotted line, both in percent. `what`: its name."""
     line = {"color": theme.HIGHLIGHT, "width": 3, "dash": "dot"}
     hover = f"%{{x:.3g}}% of the rows: %{{y:.1f}}% {what}<extra></extra>"
     both = (nullable(np.round(100 * side, 3)) for side in (x, shares))

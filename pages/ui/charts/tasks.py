@@ -118,7 +118,8 @@ def allocation(
     ]
     touch = [_hover_bars(*one, x) for one in zip(names, counts, share, strict=True)]
     if highlight is not None:
-        touch.append(figures.highlight_line(at / rows, highlight, "of the selection highlighted"))
+        line = figures.highlight_line(at / rows, highlight, "of the selection highlighted")
+        touch += [line | {"line": {"color": "#FFFFFF", "width": 5}, "hoverinfo": "skip"}, line]
     end = float(x[-1]) if len(x) else 100.0
     percent = 100 * budget / rows
     place = {"across": percent / end, "x": percent, "y": 1, "yref": "y domain", "yanchor": "bottom", "xshift": 0}

@@ -142,7 +142,7 @@ def _draw_tables(agreement: Agreement, live: LiveSelection) -> None:
         i, j = sorted(int(at) for at in np.unravel_index(np.nanargmin(off_diagonal), off_diagonal.shape))
         lead = "" if len(agreement.names) == 2 else "Lowest agreement: "
         st.markdown(lead + describe(agreement, (i, j), k))
-    left, right = st.columns(2, gap="medium")
+    left, right = show.columns(2, gap="medium")
     with left:
         st.caption(glossary.link("rank_correlation", "Spearman correlation"))
         st.html(overlap_tables.correlation_table(agreement.names, agreement.rho))
@@ -159,7 +159,7 @@ def _say_highlighted(agreement: Agreement, live: LiveSelection, k: int) -> None:
         return
     counts = [int(live.highlight[order[:k]].sum()) for order in agreement.orders]
     parts = [f"{escape_markdown(name)} {n:,}" for name, n in zip(agreement.names, counts, strict=True)]
-    st.badge(f"Highlighted among the top {format_rows(k)}: {', '.join(parts)}", color="violet")
+    st.caption(f"Highlighted among the top {format_rows(k)}: {', '.join(parts)}.")
 
 
 def describe(agreement: Agreement, pair: tuple[int, int], k: int) -> str:

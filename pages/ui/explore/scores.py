@@ -13,7 +13,7 @@ from core.measurement.runs import Run
 from core.methods import build_method
 from core.schema import Method, Pool
 from pages.ui import glossary
-from pages.ui.charts import figures, histogram
+from pages.ui.charts import figures, histogram, scales
 from pages.ui.controls import dragging
 from pages.ui.data import bins, cached, live_selection
 from pages.ui.data.bins import Values
@@ -189,12 +189,14 @@ def draw_highlighted(
         st.caption("Pick rows in a figure, or search, to highlight them in every view and list them here.")
         return
     values = live_selection.columns(run, live).get(column) if values is None else values
-    rows, order = live.highlighted, ""
+    rows, order, first = live.highlighted, "", {}
     if values is not None:
-        rows = bins.sort_by_value(rows, -values if highest else values)
-        order = f", {'highest' if highest else 'lowest'} {escape_markdown(meaning(column).label)} first"
+        rows, label = bins.sort_by_value(rows, -values if highest else values), meaning(column).label
+        order = f", {'highest' if highest else 'lowest'} {escape_markdown(label)} first"
+        if column != display_column(live.method):  # which is in the table in any case
+            first = {label: lambda row: scales.format_number(float(values[row])) if np.isfinite(values[row]) else ""}
     note = f"**{format_rows(len(rows))} highlighted**{order}"
-    table.draw(pool, run, rows, key="explore", method=live.method, selection=live.selection, note=note)
+    table.draw(pool, run, rows, key="explore", method=live.method, selection=live.selection, note=note, first=first)
 
 
 # Correlations
