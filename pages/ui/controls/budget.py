@@ -20,7 +20,6 @@ from core.methods.params import all_params, has_effect, list_choices, value_in_w
 from core.methods.preference_influence import PreferenceInfluence, parse_targets
 from core.schema import Method, Pool
 from core.selection.budget import Budget
-from core.selection.recipe import find_limit
 from core.selection.selection import Selection
 from pages.ui.controls import drag_budget, filters
 from pages.ui.data import cached, distribution, live_selection
@@ -150,7 +149,7 @@ def budget(pool: Pool, run: Run, selection: Selection) -> None:
     shown, percent = replace(now, amount=min(now.amount, maximum)), now.unit == "percent"
     slider, exact, unit = st.columns([2.6, 1.1, 1], vertical_alignment="bottom")
     with slider:
-        _draw_slider(pool, run, selection, shown)
+        drag_budget.draw(pool, run, selection, shown)
     exact.number_input(
         "Exact budget",
         step={"percent": 0.1, "rows": 1, "tokens": 1000}[now.unit],
@@ -167,15 +166,6 @@ def budget(pool: Pool, run: Run, selection: Selection) -> None:
         filter_mode=None,
         **state.bind("select.unit", now.unit, lambda unit: _set_unit(unit, selection, len(pool))),
     )
-
-
-def _draw_slider(pool: Pool, run: Run, selection: Selection, shown: Budget) -> None:
-    """Draw the slider of the selection of the current settings."""
-    recipe = state.recipe(pool)
-    method, measured = recipe.method.build(), cached.measurements(run)
-    limit = find_limit(recipe, measured, method, selection.order, selection.n_pinned)
-    key = live_selection.order_key(run, recipe)
-    drag_budget.draw(pool, run, selection, shown, key=key, method=method, limit=limit)
 
 
 def _set_budget(unit: Any, amount: float | None) -> None:

@@ -20,6 +20,7 @@ from core.analysis.prefix_counts import PrefixCounts, count_prefixes, prefix_len
 from core.measurement.runs import Run
 from core.schema import IntArray, Method, Pool
 from core.selection.budget import Budget, Unit
+from core.selection.recipe import find_limit
 from core.selection.selection import Selection
 from pages.ui import theme
 from pages.ui.charts.scales import axis_transform, format_number
@@ -80,22 +81,13 @@ class Drawn:
         return words, [round(x, 4) if there else None for x, there in zip(places.tolist(), found, strict=True)]
 
 
-def draw(
-    pool: Pool,
-    run: Run,
-    selection: Selection,
-    budget: Budget,
-    *,
-    key: str,
-    method: Method | None = None,
-    limit: int | None = None,
-) -> None:
-    """Draw the slider at a budget, which selected `selection`.
-
-    `key`: equal for equal orders. `method`: whose score is drawn; None: no score. `limit`: rows within the threshold.
-    """
+def draw(pool: Pool, run: Run, selection: Selection, budget: Budget) -> None:
+    """Draw the slider at the budget of the current settings, which selected `selection`."""
+    recipe = state.recipe(pool)
+    method, measured, tasks = recipe.method.build(), cached.measurements(run), find_grouping(pool, run).key
+    limit = find_limit(recipe, measured, method, selection.order, selection.n_pinned)
     drawn = describe(pool, run, selection, method)
-    table = _table(key, find_grouping(pool, run).key, method is not None, run, budget.unit, limit, drawn)
+    table = _table(live_selection.order_key(run, recipe), tasks, run, budget.unit, limit, drawn)
     now = drawn.count(np.array([len(selection.rows)]))
     words, places = drawn.cutoffs(now.last)
     entry = {"amount": budget.amount, "rows": len(selection.rows), "tokens": selection.tokens, "cutoff": words[0]}
@@ -103,15 +95,14 @@ def draw(
     _slider(key=KEY, data={"table": table, "now": entry, "rest": REST_MS}, on_moved_change=_set_budget)
 
 
-def describe(pool: Pool, run: Run, selection: Selection, method: Method | None) -> Drawn:
-    """Collect what is drawn of a selection's order; without `method` no score."""
+def describe(pool: Pool, run: Run, selection: Selection, method: Method) -> Drawn:
+    """Collect what is drawn of a selection's order."""
     groups, tokens = find_grouping(pool, run), cached.measurements(run).need("response_tokens")
     names = [task_label(name) for name in groups.names[:MAX_TASKS]] if len(groups.names) > 1 else []
     shared = (selection, tokens, np.where(groups.codes < MAX_TASKS, groups.codes, -1), names)
-    column = display_column(method) if method else ""
-    if method is None or column not in cached.columns(run, method):
+    order, column = selection.order, display_column(method)
+    if column not in cached.columns(run, method):
         return Drawn(*shared, None, None)
-    order = selection.order
     values = live_selection.ranking_values(run, method, order) if column == method.ranks_by else None
     return Drawn(*shared, values, distribution.bins_in_order(run, method, order, column), meaning(column).title)
 
@@ -126,7 +117,7 @@ def amounts(unit: Unit, maximum: int) -> list[float]:
 
 
 @cached.keep(MAX_TABLES)
-def _table(key: str, tasks: str, scored: bool, run: Run, unit: Unit, limit: int | None, _drawn: Drawn) -> str:
+def _table(key: str, tasks: str, run: Run, unit: Unit, limit: int | None, _drawn: Drawn) -> str:
     return pack(make_table(_drawn, unit, limit))
 
 
