@@ -292,6 +292,17 @@ def test_clusters_by_density_are_named_and_highlighted(at, workspace, pool, embe
     assert not at.exception and canvas(at)["labels"] == []
 
 
+def test_a_cluster_is_highlighted_from_the_list(at, workspace, pool, embedded):
+    box = at.selectbox(key=clusters.PICK_KEY)
+    assert len(box.options) == 3 and all(re.fullmatch(r"plus, question \d \(\d+\)", option) for option in box.options)
+    box.set_value(1).run()
+    assert not at.exception
+    assert at.session_state[state.SETTINGS].highlight == (
+        MapCluster(map_name(workspace, pool, embedded), 1, "plus, question 2"),
+    )
+    assert at.selectbox(key=clusters.PICK_KEY).value is None and canvas(at)["lit"]
+
+
 def test_names_of_clusters_are_unique():
     assert clusters.unique_names([["a", "b"], [], ["c"], ["a", "b"]]) == ("a, b 1", "cluster 2", "c", "a, b 4")
 

@@ -56,7 +56,8 @@ class MapView {
     Object.assign(this, { send: setTriggerValue, keep: setStateValue });
     this.resizing.observe(this.plot);
     const loaded = await Promise.all(data.sets.map((set) => fetchDots(set.url))).catch(() => null);
-    if (turn !== this.turn || loaded === null) return; // a later update came first, or the server was restarted
+    if (turn !== this.turn) return; // a later update came first
+    if (loaded === null) return this.showNotice("The dots could not be loaded. Reload the page.");
     const isOther = data.key !== this.data?.key;
     this.data = data;
     this.sets = data.sets.map((set, k) => ({
@@ -317,6 +318,11 @@ class MapView {
     const [sx, sy] = this.toScreen(mark.x, mark.y), { offsetWidth: wide, offsetHeight: high } = this.tip;
     const left = sx + 14 + wide > this.width ? Math.max(0, sx - 14 - wide) : sx + 14;
     this.tip.style.transform = `translate(${left}px, ${Math.min(this.height - high, Math.max(0, sy - high / 2))}px)`;
+  }
+
+  showNotice(text) {
+    this.tip.hidden = false;
+    this.tip.textContent = text;
   }
 
   findDot(sx, sy) {

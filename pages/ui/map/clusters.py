@@ -20,7 +20,7 @@ from pages.ui.map.view import MapLayout
 from pages.ui.shell import state
 
 DENSITY, ACTIVATIONS, NONE = "By density", "By activations", "None"
-KEY = "explore.map.clusters"
+KEY, PICK_KEY = "explore.map.clusters", "explore.map.cluster"
 ACTIVATION_COLUMN = "activation_cluster"
 MAX_NAMED = 40  # largest clusters that have a name on the map; those that would collide are left out there
 
@@ -43,6 +43,21 @@ def choose_clusters(pool: Pool, run: Run) -> str:
         "in sparse areas are in no cluster. Click a name to highlight its rows."
     )
     return str(st.selectbox("Clusters", options, help=help, width=160, **state.view_choice("clusters", options, KEY)))
+
+
+def choose_cluster(named: Clusters, pick: Callable[[int], None]) -> None:
+    """Let the user highlight a cluster by its name, also one whose name has no room on the map."""
+
+    def take() -> None:
+        if (number := state.widget_value(PICK_KEY)) is not None:
+            pick(int(number))
+            state.set_widget(PICK_KEY, None, force=True)
+
+    st.selectbox(
+        "Highlight a cluster", range(len(named.names)), index=None, key=PICK_KEY, width=250, on_change=take,
+        format_func=lambda k: f"{named.names[k]} ({named.sizes[k]:,})", placeholder="Highlight a cluster",
+        label_visibility="collapsed",
+    )  # fmt: skip
 
 
 def find_clusters(kind: str, pool: Pool, run: Run, source: EmbeddingSource, map_layout: MapLayout) -> Clusters | None:

@@ -39,7 +39,7 @@ MAX_LIT = 5_000  # highlighted rows outside the sample that are sent too
 MAX_SETS = 9  # cached, for all visitors: about 3 MB each
 MAX_CHARACTERS = 56  # characters of a row's text; fewer if the total would exceed the next limit
 MAX_TEXT_BYTES = 2_500_000  # bytes of text over all rows
-FEW_WORDS = 200  # rows up to which prompts are read one by one, instead of a slice of all
+FEW_WORDS = 5_000  # rows up to which prompts are read one by one, instead of a slice of all
 GREY = 255  # code of a dot without a colour
 BRIGHT, LIT, PINNED = 1, 2, 4  # flags
 Window = tuple[float, float, float, float]  # x low, x high, y low, y high
@@ -127,15 +127,22 @@ def _sample_dots(key: str, tasks: str, pinned: bytes, pool: Pool, _layout: MapLa
 
 def window_dots(pool: Pool, map_layout: MapLayout, window: Window, sent: IntArray) -> tuple[Dots, bool]:
     """Return the rows in a part of the map that are not yet `sent`, at most MAX_DOTS, and whether these are all."""
-    inside = np.setdiff1d(rows_in_box(map_layout.x, map_layout.y, list(window[:2]), list(window[2:])), sent)
+    inside = _without(rows_in_box(map_layout.x, map_layout.y, list(window[:2]), list(window[2:])), sent, len(pool))
     some = inside[sample_by_group(np.zeros(len(inside), np.int64), MAX_DOTS, seed=job.SEED)]
     return make_dots(pool, map_layout, some), len(some) == len(inside)
 
 
 def lit_dots(pool: Pool, map_layout: MapLayout, lit: BoolArray, sent: IntArray) -> Dots:
     """Return the highlighted rows that are not yet `sent`, at most MAX_LIT, a fixed sample of more."""
-    rest = np.setdiff1d(map_layout.rows[lit[map_layout.rows]], sent)
+    rest = _without(map_layout.rows[lit[map_layout.rows]], sent, len(pool))
     return make_dots(pool, map_layout, rest[sample_by_group(np.zeros(len(rest), np.int64), MAX_LIT, seed=job.SEED)])
+
+
+def _without(rows: IntArray, others: IntArray, n: int) -> IntArray:
+    """Return those of `rows` that are not in `others`, in their order; both are below n."""
+    keep = np.ones(n, np.bool_)
+    keep[others] = False
+    return rows[keep[rows]]
 
 
 def make_dots(pool: Pool, map_layout: MapLayout, rows: IntArray) -> Dots:

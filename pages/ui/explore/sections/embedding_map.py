@@ -55,8 +55,11 @@ def _draw_map(
 ) -> None:  # fmt: skip
     pinned = mapcolours.find_pinned_rows(pool)
     colours = mapcolours.colour_rows(by, pool, run, live, named)
+    pick_cluster = partial(_pick_cluster, map_layout, named, kind)
     with st.container(horizontal=True, vertical_alignment="center"):
         bright = mapcolours.choose_bright_rows(by, pool, live)
+        if named is not None:
+            clusters.choose_cluster(named, pick_cluster)
         legend.draw_legend(colours, pinned=bool(len(pinned)))
     sent = dots.choose_dots(
         pool, map_layout, find_grouping(pool, run), pinned, live.highlight, canvas.visible_window(map_layout)
@@ -70,7 +73,7 @@ def _draw_map(
         pool, map_layout, sent, look,
         on_lasso=partial(_pick_area, map_layout),
         on_open=partial(_open, pool, listed),
-        on_cluster=partial(_pick_cluster, map_layout, named, kind),
+        on_cluster=pick_cluster,
     )  # fmt: skip
     st.caption(view.describe(map_layout, source, sent.words, pool))
 
