@@ -10,7 +10,6 @@ from core.analysis.composition import LENGTH_EDGES, Composition, RandomBand
 from core.measurement.runs import Run
 from core.schema import Pool
 from core.selection.filters import Filter
-from core.selection.recipe import DERIVED_TASK
 from pages.ui import theme
 from pages.ui.charts import html_bars
 from pages.ui.controls import pick_bars
@@ -97,9 +96,8 @@ def _draw_panel(
 
 def task_term(groups: Grouping, line: int) -> Match:
     """Return the rows of the task at a line; of all others at the last, if the tasks are more than the lines."""
-    rest = len(groups.names) > MAX_TASKS and line == MAX_TASKS - 1
-    values = groups.names[line:] if rest else (groups.names[line],)
-    return Match(Filter("task" if groups.by is None else DERIVED_TASK, values=values))
+    rest = len(groups.names) - MAX_TASKS + 1 if line == MAX_TASKS - 1 and len(groups.names) > MAX_TASKS else 0
+    return Match(groups.filter(line, MAX_TASKS), words=f"{rest:,} smaller {groups.noun}s" if rest else "")
 
 
 def length_term(run: Run, of_pool: Composition, line: int) -> Match:

@@ -68,7 +68,11 @@ def _describe_pins(before: Sequence[Pin], after: Sequence[Pin]) -> list[str]:
     added, removed = [pin for pin in after if pin not in before], [pin for pin in before if pin.id not in ids]
     words = [f"always {'include' if pin.side == 'in' else 'exclude'} {pin.id}" for pin in added]
     words += [f"no longer always {'include' if pin.side == 'in' else 'exclude'} {pin.id}" for pin in removed]
-    return words if len(words) < 2 else [f"always include or exclude {len(words):,} rows"]
+    if len(words) < 2:
+        return words
+    sides = {pin.side for pin in added} if not removed else set()
+    verb = {"in": "include", "out": "exclude"}[sides.pop()] if len(sides) == 1 else "include or exclude"
+    return [f"always {verb} {len(words):,} rows"]
 
 
 def _describe_tags(before: Mapping[str, Sequence[str]], after: Mapping[str, Sequence[str]]) -> list[str]:

@@ -52,7 +52,7 @@ def draw(pool: Pool, place: DeltaGenerator, limits: DeltaGenerator | None = None
         filters.active_filters()
         chips.search_box()
         tags.panel()
-        chips.draw(pool, live)
+        chips.draw(pool, run, live.highlight, live.selection.rows)
     show.warning(*failures)
     return run, live
 

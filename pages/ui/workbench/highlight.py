@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from core.columns import TAG_PREFIX
 from core.errors import RecipeError, WinnowError
 from core.measurement.lookup import find_signal
 from core.measurement.runs import Run
 from core.methods import build_method
 from core.schema import BoolArray, Method, Pool, Reading
 from core.selection.filters import Filter, apply_filters
-from core.selection.recipe import DERIVED_TASK, filter_columns
+from core.selection.recipe import DERIVED_TASK, POOL_NUMBERS, POOL_TEXTS, filter_columns
+from core.selection.tags import tag_columns
 from core.selection.text_search import contains_text
 from pages.ui.controls import contenders
 from pages.ui.data import bins, cached, live_selection
@@ -21,17 +23,23 @@ from pages.ui.data.bins import Values
 from pages.ui.data.grouping import Grouping, find_grouping
 from pages.ui.data.live_selection import LiveSelection
 from pages.ui.map.clusters import find_density_clusters
-from pages.ui.map.view import find_layout
+from pages.ui.map.view import MapLayout, find_layout
 from pages.ui.row.scores import measured_methods
 from pages.ui.shell import state
 from pages.ui.shell.state import Contender
 from pages.ui.shell.terms import Area, MapArea, MapCluster, Match, Rows, Search, Sets, Term, describe
+from pages.ui.words import meaning
 
 SIGNALS = ("activations", "answers", "influence", "tasks")
 
 
-def evaluate(pool: Pool, run: Run, live: LiveSelection, terms: Sequence[Term]) -> tuple[BoolArray | None, list[str]]:
-    """Return the rows that match all terms, (N,), None without a term; and why terms could not be applied."""
+def evaluate(
+    pool: Pool, run: Run | None, live: LiveSelection | None, terms: Sequence[Term]
+) -> tuple[BoolArray | None, list[str]]:
+    """Return the rows that match all terms, (N,), None without a term; and why terms could not be applied.
+
+    Without a run or a selection, terms apply that need neither.
+    """
     mask, failures = np.ones(len(pool), np.bool_), []
     for term in terms:
         try:
@@ -53,7 +61,7 @@ def list_rows(pool: Pool) -> None:
             state.list_rows(np.flatnonzero(mask))
 
 
-def find_rows(pool: Pool, run: Run, live: LiveSelection, term: Term) -> BoolArray:
+def find_rows(pool: Pool, run: Run | None, live: LiveSelection | None, term: Term) -> BoolArray:
     """Return the rows that match a term, (N,), before it is inverted. Raise WinnowError if it cannot apply."""
     match term:
         case Match():
@@ -64,10 +72,10 @@ def find_rows(pool: Pool, run: Run, live: LiveSelection, term: Term) -> BoolArra
             x, y = (_column(pool, run, live, name) for name in (term.x, term.y))
             return _inside(bins.log10(x) if term.log else x, y, term.outline)
         case MapArea():
-            layout = find_layout(pool, run, term.map)
+            layout = _find_map(pool, run, term.map)
             return _inside(layout.x, layout.y, term.outline)
         case MapCluster():
-            return np.asarray(find_density_clusters(find_layout(pool, run, term.map)) == term.number)
+            return np.asarray(find_density_clusters(_find_map(pool, run, term.map)) == term.number)
         case Sets():
             return _in_sets(pool, term)
         case Rows():
@@ -80,12 +88,20 @@ def _mask(rows: Any, n: int) -> BoolArray:
     return mask
 
 
-def _matching(pool: Pool, run: Run, live: LiveSelection, condition: Filter) -> BoolArray:
+def _find_map(pool: Pool, run: Run | None, key: str) -> MapLayout:
+    if run is None:
+        raise RecipeError("The pool is not measured with the present method.")
+    return find_layout(pool, run, key)
+
+
+def _matching(pool: Pool, run: Run | None, live: LiveSelection | None, condition: Filter) -> BoolArray:
     return apply_filters([condition], {condition.column: _column(pool, run, live, condition.column)})
 
 
-def _column(pool: Pool, run: Run, live: LiveSelection, name: str) -> Any:
+def _column(pool: Pool, run: Run | None, live: LiveSelection | None, name: str) -> Any:
     """Return a column: as this page shows it, else of the pool, else of another method's run."""
+    if run is None or live is None:
+        return _unmeasured_column(pool, name)
     columns = live_selection.columns(run, live)
     if name in columns:
         return columns[name]
@@ -100,6 +116,18 @@ def _column(pool: Pool, run: Run, live: LiveSelection, name: str) -> Any:
             if name in others:
                 return others[name]
         raise
+
+
+def _unmeasured_column(pool: Pool, name: str) -> Any:
+    """Return a column that needs no measurement: of the pool, or a tag."""
+    if name in POOL_TEXTS:
+        return pool.rows[name]
+    if name in POOL_NUMBERS:
+        return pool.rows[name].to_numpy()
+    tags = {TAG_PREFIX + tag: ids for tag, ids in state.settings().tags.items()}
+    if name not in tags:
+        raise RecipeError(f"{meaning(name).label} is not measured with the present method.")
+    return tag_columns(pool, {name.removeprefix(TAG_PREFIX): tags[name]})[name]
 
 
 def _signal_runs(pool: Pool, run: Run) -> Iterator[tuple[Method, Run]]:

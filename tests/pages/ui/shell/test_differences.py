@@ -31,6 +31,8 @@ IN, OUT = Pin("row-1", "in"), Pin("row-2", "out")
         ({"pins": (IN,)}, {"pins": (Pin("row-1", "out"),)}, "always exclude row-1"),
         ({"pins": (OUT,)}, {"pins": ()}, "no longer always exclude row-2"),
         ({}, {"pins": (IN, OUT)}, "always include or exclude 2 rows"),
+        ({}, {"pins": (IN, replace(OUT, side="in"))}, "always include 2 rows"),
+        ({"pins": (IN, OUT)}, {"pins": ()}, "always include or exclude 2 rows"),
         ({}, {"tags": {"unclear": ("a", "b")}}, "tag 'unclear' on 2 rows"),
         ({"tags": {"x": ("a",)}}, {"tags": {"x": ("a", "b")}}, "tag 'x' on 1 row"),
         ({"tags": {"x": ("a", "b")}}, {"tags": {"x": ()}}, "tag 'x' removed from 2 rows"),
