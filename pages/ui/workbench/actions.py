@@ -88,13 +88,11 @@ def _let_pass(pool: Pool, run: Run | None, conditions: Sequence[Filter], rows: I
 
 def _filter(added: Sequence[Filter]) -> None:
     state.change(filters=(*(one for one in state.settings().filters if one not in added), *added))
-    st.rerun()  # the whole page: the reader shows what the filter does to its row
 
 
 def _pin(pool: Pool, rows: IntArray, side: str) -> None:
     reason = str(state.session_value("highlight.reason") or "").strip()
     state.add_pins([Pin(one, side, reason) for one in row_ids(pool, rows)])  # type: ignore[arg-type]
-    st.rerun()  # the whole page: the reader shows the pin of its row
 
 
 # Download
