@@ -95,6 +95,7 @@ def test_a_table_has_a_column_of_tags_once_there_are_any(reading):
     for name, text in (("all", "it is"), ("a few", "is 1")):
         at.text_input(key="highlight.search").set_value(text).run()
         press(choose(open_popover(at, "highlight.actions"), "highlight.tag", name), "highlight.tag.add")
+    at.get_by_key("select.view").set_value("Top ranked").run()
     table = at.dataframe[0].value
     few = {f"row-{i}" for i in range(240) if f"{i}".startswith("1")}
     assert len(few & set(table["Id"])) not in (0, len(table))
