@@ -403,8 +403,7 @@ def report(
     own = ("method", "reading", "seed")
     given = None if against is None else [{name: getattr(each.recipe, name) for name in own} for each in against]
     others = None if given is None else [recipe.model_copy(update=each) for each in given]
-    options: dict[str, Any] = {"selection": selection.selection, "compared": others, "overwrite": overwrite}
-    return write_report(recipe, run.pool, run.run, Path(out), **options)
+    return write_report(recipe, run.pool, run.run, Path(out), compared=others, overwrite=overwrite)
 
 
 def compare(candidates: Sequence[MethodRun | RowSelection], budget: str | int = "10%") -> Comparison:

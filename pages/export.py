@@ -8,7 +8,7 @@ from core.schema import Pool
 from core.selection.selection import describe_shortfall
 from pages.ui import glossary
 from pages.ui.data.live_selection import LiveSelection
-from pages.ui.export import download
+from pages.ui.export import download, report
 from pages.ui.proof import line
 from pages.ui.shell import hints, show, state
 from pages.ui.shell.open_row import PAGE
@@ -51,7 +51,9 @@ def _files(pool: Pool, run: Run, live: LiveSelection) -> None:
         path = download.export_path(recipe, run, file)
         finished = download.find_export(path)
         label = show.on_primary(f"Write {format_rows(len(rows))}")
-        pressed = finished is None and st.button(label, type="primary", icon=":material/save:", key="export.write")
+        with st.container(horizontal=True):
+            pressed = finished is None and st.button(label, type="primary", icon=":material/save:", key="export.write")
+            report.draw(pool, run, None if finished is None else finished.manifest)
     with preview_column:
         st.caption("Preview: the first row of the file")
         download.preview(pool, run, rows, requested)

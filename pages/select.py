@@ -7,6 +7,7 @@ from core.measurement.runs import Run
 from core.schema import Pool
 from pages.ui.data import live_selection
 from pages.ui.data.live_selection import LiveSelection
+from pages.ui.export import report
 from pages.ui.proof import line
 from pages.ui.select import composition, saved, subset
 from pages.ui.shell import state
@@ -19,13 +20,16 @@ from pages.ui.workbench.layout import Places
 def what_if(pool: Pool, places: Places) -> None:
     """Draw all that a control changes, computed from arrays sorted once; a few kB reach the browser."""
     with places.heading:
-        saved_place = st.container(width="content")
+        saved_place, report_place = st.container(width="content"), st.container(width="content")
     shown = bar.draw(pool, places.bar, st.container())
     if shown is None:
         saved.panel(pool, None, saved_place)
         return
     run, live = shown
     saved.panel(pool, live, saved_place)
+    if len(live.selection.rows):
+        with report_place:
+            report.draw(pool, run)
     band = live_selection.chance_band(pool, run, live.selection)
     st.subheader(subset.headline(pool, live), anchor=False)
     line.draw(pool, state.recipe(pool))

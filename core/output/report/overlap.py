@@ -1,6 +1,6 @@
 """Overlap of a selection with what the other measured methods select, at its budget and at every budget."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,16 +8,19 @@ import numpy as np
 from core.analysis.comparison import Membership, compute_overlap, expected_overlap, jaccard
 from core.measurement.lookup import find_run
 from core.measurement.run_data import load_measured
+from core.measurement.runs import Run
 from core.methods import standalone_methods
 from core.methods.suggestions import with_suggestions
 from core.output.report import svg
 from core.output.report.subject import Subject
-from core.schema import IntArray, Order
+from core.schema import IntArray, Order, Pool
 from core.selection.budget import Budget, cumulative_tokens, prefix_length
 from core.selection.recipe import MethodPart, Recipe, make_selection
+from core.selection.selection import Selection
 
 SHARES = np.linspace(0, 1, 51)  # budgets at which a curve is computed
 MAX_COMPARED = 12  # methods
+Select = Callable[[Recipe, Pool, Run], Selection]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +54,12 @@ def list_recipes(recipe: Recipe) -> list[Recipe]:
     return [recipe.model_copy(update={"method": method}) for method in methods]
 
 
-def compare(subject: Subject, recipes: Sequence[Recipe]) -> list[Compared]:
+def select(recipe: Recipe, pool: Pool, run: Run) -> Selection:
+    """Select the rows of a recipe from a run."""
+    return make_selection(recipe, pool, load_measured(run))
+
+
+def compare(subject: Subject, recipes: Sequence[Recipe], select: Select = select) -> list[Compared]:
     """Return what each recipe that is measured selects at the budget, without pins and cutoff.
 
     The random baseline has a seed of its own, so that it repeats no draw of another method.
@@ -64,7 +72,7 @@ def compare(subject: Subject, recipes: Sequence[Recipe]) -> list[Compared]:
         run = find_run(subject.workspace, subject.pool, method, plain.reading.reading(), plain.seed)
         if run is None:
             continue
-        selection = make_selection(plain, subject.pool, load_measured(run))
+        selection = select(plain, subject.pool, run)
         compared.append(Compared(method.label, selection.order, selection.rows))
     return compared
 

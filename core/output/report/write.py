@@ -24,8 +24,8 @@ from core.output.report.subject import Subject
 from core.progress import Reporter, SilentReporter
 from core.schema import Pool
 from core.selection.budget import Budget
-from core.selection.recipe import Recipe, make_selection
-from core.selection.selection import Selection, describe_excluded, describe_shortfall
+from core.selection.recipe import Recipe
+from core.selection.selection import describe_excluded, describe_shortfall
 from core.workspace.files import disk_errors, file_digest, write_atomic
 from core.workspace.folder import Workspace
 
@@ -68,7 +68,7 @@ def write_report(
     run: Run,
     out: Path,
     *,
-    selection: Selection | None = None,
+    select: overlap.Select = overlap.select,
     compared: Sequence[Recipe] | None = None,
     manifest: Manifest | None = None,
     commands: Sequence[Sequence[str]] = (),
@@ -77,7 +77,7 @@ def write_report(
 ) -> ReportResult:
     """Write the report of the rows that a recipe selects from a finished run. Needs no model.
 
-    selection  of this recipe, if it is made already
+    select     makes a selection of a recipe, pool and run; one that has made it already returns it
     compared   recipes of the methods to compare with; None: every method that is measured with suggested parameters
     manifest   of an export of the rows, for its checksums; ReplayError if its rows are others
     commands   arguments of `python -m core` that make the selection
@@ -86,12 +86,11 @@ def write_report(
     report, workspace = report or SilentReporter(), Workspace(run.folder.parents[1])
     check_report_path(out, recipe, pool, workspace.root, overwrite=overwrite)
     report.stage("Selecting the rows", rows=0, work=0)
-    measured = load_measured(run)
-    subject = Subject(recipe, pool, run, workspace, measured, selection or make_selection(recipe, pool, measured))
+    subject = Subject(recipe, pool, run, workspace, load_measured(run), select(recipe, pool, run))
     if manifest is not None:
         _check_manifest(subject, manifest)
     report.stage("Comparing the methods", rows=0, work=0)
-    others = overlap.compare(subject, overlap.list_recipes(recipe) if compared is None else compared)
+    others = overlap.compare(subject, overlap.list_recipes(recipe) if compared is None else compared, select)
     report.stage("Writing the report", rows=0, work=0)
     parts = _collect(subject, others, manifest, commands)
     data = _render(parts)

@@ -1,4 +1,5 @@
 """Parts of the Export page.
 
 download    what is written and how, the finished files, and the equivalent commands
+report      the selection as one HTML file, written and offered for download
 """
