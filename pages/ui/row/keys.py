@@ -1,8 +1,9 @@
 """Keys that work on every page with a pool: the element that listens for them, what each does, and the help.
 
 The element sends every press with its time and repeats the latest ones, so that none is lost while the app is busy;
-presses are handled in their order. A pin is shown in the reader at once, and by the page when no key is pressed for a
-while, so that triage need not wait for it. Keys do nothing while the cursor is in a field or a dialog is open.
+presses are handled in their order. A pin or a tag is shown in the reader at once, and by the page when no key is
+pressed for a while, so that triage need not wait for it. Keys do nothing while the cursor is in a field or a dialog is
+open.
 """
 
 from collections.abc import Callable
@@ -13,23 +14,21 @@ import numpy as np
 import streamlit as st
 
 from core.schema import IntArray, Pool
-from pages.ui.row import pins
+from pages.ui.row import pins, tags
 from pages.ui.shell import open_row, state
 
 KEY = "keys"
 HANDLED = "winnow.pressed"  # time of the last press that was handled
 PENDING = "winnow.pending"  # whether the page shows the pins before the last presses
 WIDE = "winnow.wide"  # whether the reader takes two thirds of the page
-WIDGETS = {  # key -> keys of widgets: the first is used that has a field to enter, or a button that can be pressed
-    "/": ["highlight.search"],
-    "t": ["reader.tag.add", "reader.tag.remove", "reader.tag"],
-}
+FIELDS = {"/": "highlight.search", "t": "reader.tag"}  # key -> key of the field that it enters
+BUTTONS = {"t": "reader.t"}  # key -> key of a button: while it can be pressed, the key does what it does instead
 HELP = {  # key -> name on the keyboard, and what it does
     "j": ("J", "Open the next row"),
     "k": ("K", "Open the previous row"),
     "i": ("I", "Always include the open row, or remove this pin"),
     "x": ("X", "Always exclude the open row, or remove this pin"),
-    "t": ("T", "Tag the open row"),
+    "t": ("T", "Tag the open row, or remove this tag; without a tag, choose one"),
     "u": ("U", "Undo the last change of a setting, a filter, a pin or a tag"),
     "b": ("B", "Return from a similar row to the row that it was opened from"),
     "w": ("W", "Make the reader wider or narrower"),
@@ -49,8 +48,9 @@ export default function ({ data, setStateValue, setTriggerValue }) {
         const key = event.key.length > 1 ? event.key : event.key.toLowerCase();
         const blocked = key === "Escape" ? "[role=dialog], [data-testid=stPopoverBody]" : "[role=dialog]";
         if (document.querySelector(blocked)) return;
-        if (data.widgets[key]) {
-            if (data.widgets[key].some(enter)) event.preventDefault();
+        if (data.fields[key] && !find(data.buttons[key], "button:enabled")) {
+            const field = find(data.fields[key], "input");
+            if (field) { field.focus(); field.select(); event.preventDefault(); }
         }
         else if (key === "?") setTriggerValue("help", true);
         else if (data.keys.includes(key)) {
@@ -70,12 +70,8 @@ function isField(element) {
         || (name === "INPUT" && !PLAIN.includes(element.type));
 }
 
-function enter(name) {
-    const place = document.querySelector(`.st-key-${name.replaceAll(".", "-")}`);
-    const field = place?.querySelector("input"), button = place?.querySelector("button:enabled");
-    if (field) { field.focus(); field.select(); }
-    else button?.click();
-    return Boolean(field || button);
+function find(name, what) {
+    return name && document.querySelector(`.st-key-${name.replaceAll(".", "-")} ${what}`);
 }
 """
 _listener = st.components.v2.component("winnow.keys", js=_LISTEN)
@@ -86,7 +82,7 @@ def draw(pool: Pool) -> None:
     """Draw the element that listens, and the help when it was asked for."""
     help_wanted = _listener(
         key=KEY,
-        data={"keys": list(_COMMANDS), "widgets": WIDGETS},
+        data={"keys": list(_COMMANDS), "fields": FIELDS, "buttons": BUTTONS},
         on_presses_change=partial(_handle, pool),
         on_paused_change=_draw_page,
         on_help_change=lambda: None,
@@ -124,14 +120,14 @@ def _draw_page() -> None:
 def press(pool: Pool, *keys: str, page_later: bool = False) -> None:
     """Do what these keys do, one after the other, and draw again what it changes; for callbacks.
 
-    `page_later`: leave the page to `_draw_page` if only pins change.
+    `page_later`: leave the page to `_draw_page` if only pins or tags change.
     """
     before, looks = state.settings(), _look()
     for key in keys:
         if key in _OPENING or state.find_open() is not None:
             _COMMANDS[key](pool)
     now = state.settings()
-    later = page_later and replace(now, pins=before.pins) == before
+    later = page_later and replace(now, pins=before.pins, tags=before.tags) == before
     if later and now != before:
         st.session_state[PENDING] = True
     in_sidebar = (now.method, now.reading) != (before.method, before.reading)
@@ -169,6 +165,12 @@ def _pin(side: str, _: Pool) -> None:
     pins.toggle(opened.id, side)
 
 
+def _tag(_: Pool) -> None:
+    opened = state.find_open()
+    assert opened is not None
+    tags.toggle(opened.id)
+
+
 def is_wide() -> bool:
     """Return whether the reader takes two thirds of the page instead of half of it."""
     return bool(st.session_state.get(WIDE))
@@ -183,6 +185,7 @@ _COMMANDS: dict[str, Callable[[Pool], None]] = {
     "k": partial(_step, -1),
     "i": partial(_pin, "in"),
     "x": partial(_pin, "out"),
+    "t": _tag,
     "u": lambda _: state.undo(),
     "b": lambda _: open_row.go_back(),
     "w": _widen,

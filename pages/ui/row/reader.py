@@ -16,9 +16,8 @@ from core.selection.selection import Selection
 from pages.ui.charts.scales import format_number
 from pages.ui.data import live_selection
 from pages.ui.data.grouping import find_grouping
-from pages.ui.row import duplicates, inspector, keys, pins
-from pages.ui.row.tags import row_tags
-from pages.ui.shell import open_row, state
+from pages.ui.row import duplicates, inspector, keys, pins, tags
+from pages.ui.shell import open_row, show, state
 from pages.ui.shell.open_row import READER, STALE, OpenRow
 from pages.ui.words import display_column, escape_markdown, meaning
 
@@ -51,7 +50,7 @@ def draw(pool: Pool) -> None:
         groups = find_grouping(pool, run)
         task = groups.names[groups.codes[row.index]]
     _draw_marks(pool, run, selection, row, task)
-    row_tags(row, KEY)
+    _draw_tags(pool, row)
     inspector.inspect(pool, run, row, key=KEY, selection=selection, next_rows=_next(rows, position))
 
 
@@ -86,6 +85,17 @@ def _draw_decision(pool: Pool, row: Row) -> None:
         _button(pool, "undo", "u", "Undo", help=help, disabled=not undone, type="tertiary")
     if pin is not None:
         pins.draw_reason(row, pin, KEY)
+
+
+def _draw_tags(pool: Pool, row: Row) -> None:
+    """Draw the choice of a tag, the button that adds it or removes it, and the tags of the row."""
+    own = state.tags_of([row.id]).get(row.id, [])
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        name = tags.choose_tag(KEY)
+        icon, label = ("label_off", "Remove tag") if name in own else ("new_label", "Add tag")
+        _button(pool, icon, "t", label, disabled=not name)
+        for one in own:
+            show.badge(one, icon=":material/label:", color="violet")
 
 
 def _draw_marks(pool: Pool, run: Run | None, selection: Selection | None, row: Row, task: str | None) -> None:
