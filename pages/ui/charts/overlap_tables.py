@@ -45,7 +45,7 @@ def overlap_table(
     """Draw the overlap (C, C) of each pair with the overlap expected by chance.
 
     Blue above the chance range, grey within it, red below it. `highlighted` (1 + C,): the number of highlighted rows,
-    and how many of them each selects, as a last line.
+    and how many of them each selects, as a last line. `large`: with the expected overlaps, which else show on hover.
     """
     label, size = "Overlap of each pair, and expected by chance", LARGE if large else ""
 
@@ -54,7 +54,7 @@ def overlap_table(
         colour = REST if low[i, j] <= value <= high[i, j] else SELECTED if value > expected else WARNING
         strength = 0.12 + 0.5 * value if colour == SELECTED else 0.2
         text = f"{names[i]} and {names[j]}: overlap {100 * value:.1f}%, expected by chance {100 * expected:.1f}%"
-        html = f'{_percent(value)} <span style="{QUIET}">({_percent(expected)})</span>'
+        html = _percent(value) + (f' <span style="{QUIET}">({_percent(expected)})</span>' if large else "")
         return _cell(html, faint(colour, round(strength, 3)), text)
 
     return _table(names, share, cell, label, size, _highlighted(names, highlighted))
@@ -85,7 +85,7 @@ def _highlighted(names: Sequence[str], counts: Sequence[int] | None) -> str:
         )
         for name, count in zip(names, each, strict=True)
     )
-    return f"<tr>{_head(f'Highlighted rows selected, of {total:,}', 'Highlighted rows', 'left')}{cells}</tr>"
+    return f"<tr>{_head(f'Highlighted, of {total:,}', 'Highlighted rows that each selects', 'left')}{cells}</tr>"
 
 
 def _table(names: Sequence[str], values: Values, cell: Cell, label: str, size: str = "", last: str = "") -> str:

@@ -111,11 +111,11 @@ def pair_tables(comparison: Comparison, highlight: BoolArray | None) -> None:
     with left:
         st.markdown(f"**Overlap at {escape_markdown(show.format_budget(comparison.budget))} (%)**")
         st.html(overlap_tables.overlap_table(comparison.labels, *overlaps_and_chance(comparison), counts, large=large))
-        by_chance, chance_range = (
-            glossary.link("expected_by_chance", "expected by chance"),
-            glossary.link("chance_range", "chance range"),
-        )
-        st.markdown(f":small[Brackets: {by_chance}. Blue: above, grey: within, red: below the {chance_range}.]")
+        by_chance = glossary.link("expected_by_chance", "expected by chance")
+        chance_range = glossary.link("chance_range", "chance range")
+        colours = f"Blue: above, grey: within, red: below the {chance_range}."
+        where = f"Brackets: {by_chance}." if large else f"Hover over a cell for the overlap {by_chance}."
+        st.markdown(f":small[{where} {colours}]")
     with right:
         st.markdown("**Rank correlation**")
         st.html(overlap_tables.correlation_table(comparison.labels, order_correlations(comparison.entries)))
