@@ -1,5 +1,6 @@
 """Map: the rows by their embeddings, with the highlighted ones lit."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -8,7 +9,7 @@ import streamlit as st
 
 from core.analysis.maps import EmbeddingSource
 from core.measurement.runs import Run
-from core.schema import Pool
+from core.schema import BoolArray, Pool
 from core.selection.filters import Filter
 from pages.ui.data import bins, live_selection
 from pages.ui.data.grouping import find_grouping
@@ -18,6 +19,8 @@ from pages.ui.map import canvas, clusters, comparison, dots, job, legend, view
 from pages.ui.map import colours as mapcolours
 from pages.ui.map.canvas import Look, Polygon
 from pages.ui.map.clusters import Clusters
+from pages.ui.map.colours import Colours
+from pages.ui.map.dots import Sent
 from pages.ui.map.view import MapLayout
 from pages.ui.shell import state
 from pages.ui.shell.open_row import FOLLOWER, PAGE
@@ -31,7 +34,8 @@ COMPARE_KEY = "explore.map.compare"
 def draw(verdict: Any, pool: Pool, run: Run, live: LiveSelection) -> None:
     """Draw the map of the rows, with the selected ones in colour and the highlighted ones lit."""
     st.session_state[FOLLOWER] = PAGE  # the open row has a ring
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+    controls = st.container(horizontal=True, vertical_alignment="bottom")
+    with controls:
         source, layout = view.choose_map(view.find_sources(pool, run))
         kind = clusters.choose_clusters(pool, run)
         by = mapcolours.choose_colours(pool, run, live)
@@ -45,22 +49,23 @@ def draw(verdict: Any, pool: Pool, run: Run, live: LiveSelection) -> None:
     random = coverage.random_selections(run, live.selection)
     verdict.subheader(view.headline(map_layout, live, random), anchor=False)
     named = clusters.find_clusters(kind, pool, run, source, map_layout)
-    _draw_map(pool, run, live, source, map_layout, named, kind, by)
+    colours = mapcolours.colour_rows(by, pool, run, live, named)
+    with controls:
+        bright = mapcolours.choose_bright_rows(by, pool, live)
+        legend.draw_legend(colours, pinned=bool(state.settings().pins))
+    pick_cluster = partial(_pick_cluster, map_layout, named, kind)
+    sent = _draw_map(pool, run, live, map_layout, named, colours, bright, pick_cluster)
+    st.caption(view.describe(map_layout, source, sent.words, pool))
+    if named is not None:
+        clusters.choose_cluster(named, pick_cluster)
     _draw_highlighted(pool, run, live, source)
 
 
 def _draw_map(
-    pool: Pool, run: Run, live: LiveSelection, source: EmbeddingSource, map_layout: MapLayout,
-    named: Clusters | None, kind: str, by: str,
-) -> None:  # fmt: skip
+    pool: Pool, run: Run, live: LiveSelection, map_layout: MapLayout, named: Clusters | None,
+    colours: Colours, bright: BoolArray, pick_cluster: Callable[[int], None],
+) -> Sent:  # fmt: skip
     pinned = mapcolours.find_pinned_rows(pool)
-    colours = mapcolours.colour_rows(by, pool, run, live, named)
-    pick_cluster = partial(_pick_cluster, map_layout, named, kind)
-    with st.container(horizontal=True, vertical_alignment="center"):
-        bright = mapcolours.choose_bright_rows(by, pool, live)
-        if named is not None:
-            clusters.choose_cluster(named, pick_cluster)
-        legend.draw_legend(colours, pinned=bool(len(pinned)))
     sent = dots.choose_dots(
         pool, map_layout, find_grouping(pool, run), pinned, live.highlight, canvas.visible_window(map_layout)
     )
@@ -75,7 +80,7 @@ def _draw_map(
         on_open=partial(_open, pool, listed),
         on_cluster=pick_cluster,
     )  # fmt: skip
-    st.caption(view.describe(map_layout, source, sent.words, pool))
+    return sent
 
 
 def _outline(map_layout: MapLayout) -> Polygon | None:
