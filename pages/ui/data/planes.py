@@ -7,6 +7,7 @@ from pages.ui.data import bins
 from pages.ui.data.bins import Values
 from pages.ui.data.live_selection import LiveSelection
 
+LAYERS = ("selected", "unselected", "excluded")
 HIGHLIGHTED = "highlighted"  # layer of dots over all others
 Points = dict[str, tuple[Values, Values, IntArray]]
 
@@ -16,10 +17,10 @@ def split_by_layer(live: LiveSelection, dots: IntArray, x: Values, y: Values) ->
 
     If rows are highlighted, a sample of them is a layer of its own, HIGHLIGHTED.
     """
-    selected, order = live.selection.rows, live.selection.order.rows
-    sets = {"selected": selected, "unselected": order[len(selected) :]}
-    layers = {name: dots[np.isin(dots, rows)] for name, rows in sets.items()}
-    layers["excluded"] = np.setdiff1d(dots, np.concatenate(list(layers.values())))
+    layer = np.full(len(x), 2, np.int8)
+    layer[live.selection.order.rows] = 1
+    layer[live.selection.rows] = 0
+    layers = {name: dots[layer[dots] == number] for number, name in enumerate(LAYERS)}
     if live.highlight is not None:
         lit = live.highlight & np.isfinite(x) & np.isfinite(y)
         layers[HIGHLIGHTED] = bins.sample_rows(np.flatnonzero(lit), bins.MAX_DOTS)

@@ -100,34 +100,33 @@ def _matching(pool: Pool, run: Run | None, live: LiveSelection | None, condition
 
 def _column(pool: Pool, run: Run | None, live: LiveSelection | None, name: str) -> Any:
     """Return a column: as this page shows it, else of the pool, else of another method's run."""
+    if run is not None and live is not None:
+        columns = live_selection.columns(run, live)
+        if name in columns:
+            return columns[name]
+    own = _pool_column(pool, name)
+    if own is not None:
+        return own
     if run is None or live is None:
-        return _unmeasured_column(pool, name)
-    columns = live_selection.columns(run, live)
-    if name in columns:
-        return columns[name]
+        raise RecipeError(f"{meaning(name).label} is not measured with the present method.")
     groups = find_grouping(pool, run)
     if name == DERIVED_TASK and groups.column == name:
         return _task_names(pool, groups.key, groups)
-    try:
-        return filter_columns({name}, live.method, pool, cached.measurements(run), state.settings().tags)[name]
-    except RecipeError:
-        for method, other in (*_signal_runs(pool, run), *measured_methods(pool)):
-            others = cached.columns(other, method)
-            if name in others:
-                return others[name]
-        raise
+    for method, other in (*_signal_runs(pool, run), *measured_methods(pool)):
+        others = cached.columns(other, method)
+        if name in others:
+            return others[name]
+    return filter_columns({name}, live.method, pool, cached.measurements(run), {})[name]
 
 
-def _unmeasured_column(pool: Pool, name: str) -> Any:
-    """Return a column that needs no measurement: of the pool, or a tag."""
+def _pool_column(pool: Pool, name: str) -> Any:
+    """Return a column that needs no measurement, of the pool or a tag; None if there is none of this name."""
     if name in POOL_TEXTS:
         return pool.rows[name]
     if name in POOL_NUMBERS:
         return pool.rows[name].to_numpy()
     tags = {TAG_PREFIX + tag: ids for tag, ids in state.settings().tags.items()}
-    if name not in tags:
-        raise RecipeError(f"{meaning(name).label} is not measured with the present method.")
-    return tag_columns(pool, {name.removeprefix(TAG_PREFIX): tags[name]})[name]
+    return tag_columns(pool, {name.removeprefix(TAG_PREFIX): tags[name]})[name] if name in tags else None
 
 
 def _signal_runs(pool: Pool, run: Run) -> Iterator[tuple[Method, Run]]:
