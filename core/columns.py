@@ -165,6 +165,7 @@ EXACT_DUPLICATES = "duplicate_of"  # the earlier row that a row repeats exactly
 NEAR_DUPLICATES_PREFIX = "near_duplicate_of@"  # before the least similarity; the earlier row that it nearly repeats
 USUAL_NEAR_DUPLICATES = f"{NEAR_DUPLICATES_PREFIX}0.8"
 OVERLAP_PREFIX = "overlap@"  # before the name of a benchmark; how much of the row is in it
+SCORE_PREFIX = "score@"  # before the name of a score that another tool gave
 TAG_PREFIX = "tag."  # before the name of a tag; whether a row has it
 MIN_SIMILARITY = 0.3  # below it almost any two rows count as near-duplicates
 
@@ -195,8 +196,11 @@ def normalise_duplicates(column: str) -> str:
     return column if similarity is None else near_duplicate_column(similarity)
 
 
-def overlap_column(name: str) -> Column:
-    """Return the column of the overlap with a benchmark, overlap@NAME."""
+def pool_column(name: str) -> Column:
+    """Return the description of a column of a pool that no run measured: overlap@NAME or score@NAME."""
+    if name.startswith(SCORE_PREFIX):
+        help = "A score that another tool gave the rows; the tool defines which end is better."
+        return Column(name.removeprefix(SCORE_PREFIX), help=help)
     return Column(
         f"Overlap with {name.removeprefix(OVERLAP_PREFIX)}",
         low="little of the row is in the benchmark",

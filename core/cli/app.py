@@ -14,7 +14,7 @@ from functools import partial, wraps
 from inspect import Signature
 from inspect import signature as inspect_signature
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import orjson
 from typer import Argument, Exit, Option, Typer, confirm, echo
@@ -32,6 +32,7 @@ from core.methods.preference_influence import PreferenceInfluence
 from core.methods.suggestions import with_suggestions
 from core.output.curate import check_outputs
 from core.output.replay import replay_manifest
+from core.pool import outside_scores
 from core.pool.benchmarks import SIMILARITY, find_overlap
 from core.progress import Reporter, TerminalReporter, show_progress
 from core.proof.design import HELD_OUT_ROWS
@@ -325,11 +326,27 @@ def _collect_proof_options(words: ProofWords, set_: ArmSetOpt = None, **options:
     return _collect_recipe_options(words[:1], method=RANDOM, set_=set_, **options) | {"words": words}
 
 
+def _collect_scores_options(
+    words: Annotated[list[str], Argument(metavar="POOL FILE", help=f"{POOL_HELP}; and rows with an id and numbers.")],
+    **options: Any,
+) -> Facts:
+    """Collect the options that name a pool, and the file of scores."""
+    if len(words) != 2:
+        raise RecipeError("Give a pool and a file of scores: import-scores POOL FILE.")
+    return _collect_pool_options(words[:1], **options) | {"file": words[1]}
+
+
 _recipe_parameters = dict(inspect_signature(_collect_recipe_options).parameters)
 _proof_parameters = dict(inspect_signature(_collect_proof_options).parameters)
 del _recipe_parameters["pool"], _recipe_parameters["method"], _proof_parameters["options"]
 _collect_proof_options.__signature__ = Signature(  # type: ignore[attr-defined]
     list((_proof_parameters | _recipe_parameters | _proof_parameters).values())
+)
+
+_scores_parameters = dict(inspect_signature(_collect_scores_options).parameters)
+del _scores_parameters["options"]
+_collect_scores_options.__signature__ = Signature(  # type: ignore[attr-defined]
+    [*_scores_parameters.values(), *list(inspect_signature(_collect_pool_options).parameters.values())[1:]]
 )
 
 _pool_command = _command(_collect_pool_options)
@@ -381,6 +398,31 @@ def decontaminate(
     opened = recipe_inputs.open_source(session.shared, session.workspace, session.report)
     options: dict[str, Any] = {"name": name_, "similarity": similarity}
     return commands.overlap_facts(find_overlap(opened, against, session.workspace, session.report, **options), opened)
+
+
+@_command(_collect_scores_options)
+def import_scores(
+    session: _Session,
+    *,
+    as_: Annotated[str, Option("--as", metavar="NAME", help="Name of the column score@NAME; else the field's.")] = "",
+    field: Annotated[str, Option("--field", help="The only score to read, such as IFD.")] = "",
+    end: Annotated[Literal["high", "low"], Option("--end", help="Which end of the scores is good.")] = "high",
+) -> Facts:
+    """Join the scores of another tool to a pool, by id. Runs no model; the result is stored."""
+    part = dict(session.shared)
+    file = part.pop("file")
+    opened = recipe_inputs.open_source(part, session.workspace, session.report)
+    read = outside_scores.import_scores(opened, file, session.workspace, name=as_, field=field, end=end)
+    return commands.score_facts(opened, read, end)
+
+
+@_pool_command
+def export_scores(
+    session: _Session, *, out: Annotated[Path, Option("--out", help="File to write, .jsonl.")] = Path("scores.jsonl")
+) -> Facts:
+    """Write all scores of every row for other tools, in OpenDataArena's form."""
+    opened = recipe_inputs.open_source(session.shared, session.workspace, session.report)
+    return commands.write_scores(opened, session.workspace, out)
 
 
 @_recipe_command

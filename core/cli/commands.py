@@ -20,7 +20,7 @@ from core.errors import RecipeError
 from core.measurement.lookup import find_run, find_signal, signals_of
 from core.measurement.recipe_inputs import find_recipe_duplicates, measure_methods, open_recipe_pool
 from core.measurement.run_data import load_measured
-from core.measurement.runs import Run, describe_outdated
+from core.measurement.runs import Run, describe_outdated, list_runs
 from core.measurement.token_files import view_means
 from core.methods import METHODS, standalone_methods
 from core.methods.combined import expand_combinations
@@ -29,8 +29,10 @@ from core.methods.suggestions import with_suggestions
 from core.output import curate
 from core.output.destinations import SUFFIXES
 from core.output.manifest import read_manifest
+from core.output.score_files import collect_scores, write_score_file
 from core.pool.benchmarks import Benchmark
 from core.pool.near_duplicates import find_near_duplicates
+from core.pool.outside_scores import ImportedScores
 from core.progress import Reporter
 from core.proof.row_files import find_file_rows, is_file
 from core.schema import Method, Pool
@@ -128,6 +130,19 @@ def duplicates_facts(
         "groups": int((sizes > 1).sum()),
         "largest_group": int(sizes.max(initial=1)),
     }
+
+
+def score_facts(pool: Pool, read: ImportedScores, end: str) -> Facts:
+    """Describe the scores that were joined to a pool."""
+    about = asdict(read) | {"columns": list(read.columns), "unmatched_ids": list(read.unmatched_ids)}
+    return about | {"file_rows": about.pop("rows"), "pool": pool.name, "rows": len(pool), "end": end}
+
+
+def write_scores(pool: Pool, workspace: Workspace, out: Path) -> Facts:
+    """Write all scores of a pool to a file."""
+    columns = collect_scores(list_runs(workspace, pool.fingerprint))
+    rows = write_score_file(pool, columns, out)
+    return {"pool": pool.name, "file": str(out), "rows": rows, "scores": list(columns)}
 
 
 def overlap_facts(benchmark: Benchmark, pool: Pool) -> Facts:

@@ -72,6 +72,18 @@ def _abridge(lines: list[str]) -> list[str]:
     return [*lines[:MAX_FILES], f"and {more:,} more (all with --json)"] if more > 0 else lines
 
 
+def _imported(facts: Facts) -> Facts:
+    unknown, ids = f"{facts['unmatched']:,}", ", ".join(facts["unmatched_ids"])
+    return {
+        "pool": facts["pool"],
+        "scores": ", ".join(facts["columns"]),
+        "rows with scores": f"{facts['matched']:,} of {facts['rows']:,}",
+        "ids that the pool does not have": f"{unknown} (such as {ids})" if ids else unknown,
+        "ids given twice": f"{facts['repeated']:,} (the last counts)" if facts["repeated"] else "0",
+        "rank by one with": f"--method imported --set field={facts['columns'][0]} --set end={facts['end']}",
+    }
+
+
 def _overlap(facts: Facts) -> Facts:
     overlapping = facts["overlapping"]
     by_side = ", ".join(f"{count:,} by {side}" for side, count in facts["by_side"].items() if count)
@@ -249,6 +261,7 @@ COMMANDS: dict[str, Callable[[Facts], Facts]] = {
     "inspect": _inspect,
     "duplicates": _duplicates,
     "decontaminate": _overlap,
+    "import_scores": _imported,
     "measure": _measure,
     "estimate": _estimate,
     "select": _select,

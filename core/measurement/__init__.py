@@ -31,7 +31,7 @@ token_files           token views on disk
 
 from typing import Any
 
-from core.columns import OVERLAP_PREFIX, Column, Signals, overlap_column
+from core.columns import OVERLAP_PREFIX, SCORE_PREFIX, Column, Signals, pool_column
 from core.measurement.activation_coverage import CoverageMeasurement
 from core.measurement.answer_divergence import DivergenceMeasurement
 from core.measurement.entropy_shift import ShiftMeasurement
@@ -63,8 +63,8 @@ def all_signals() -> Signals:
 
 def find_column(name: str) -> Column | None:
     """Return the description of a stored or computed column; None if no measurement describes it."""
-    if name.startswith(OVERLAP_PREFIX):
-        return overlap_column(name)
+    if name.startswith((OVERLAP_PREFIX, SCORE_PREFIX)):
+        return pool_column(name)
     for each in (SHARED, *MEASUREMENTS.values()):
         for columns in (*each.signals.values(), each.scores):
             if name in columns:

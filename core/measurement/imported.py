@@ -1,4 +1,4 @@
-"""Measurement of imported scores: numbers of another tool in the rows' original fields. Needs no model."""
+"""Measurement of imported scores: numbers of another tool, in the rows or joined to them. Needs no model."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -12,7 +12,8 @@ from core.columns import Column, Signals
 from core.errors import MethodError
 from core.measurement.measurement import Measurement, Result
 from core.methods.imported import Imported
-from core.pool.nested_fields import get_field, iter_fields
+from core.pool.nested_fields import get_field, iter_fields, to_number
+from core.pool.pool_columns import load_columns
 from core.pool.pools import iter_originals
 from core.schema import Columns, Pool
 
@@ -24,7 +25,7 @@ MAX_NAMED = 12  # of these fields in an error message
 
 
 class ImportedMeasurement(Measurement[Imported]):
-    """A number from a field of the original rows."""
+    """A number from a field of the original rows, or from a column score@NAME of the pool."""
 
     signals: ClassVar[Signals] = {
         "imported": {
@@ -37,8 +38,11 @@ class ImportedMeasurement(Measurement[Imported]):
     uses_model: ClassVar[bool] = False
 
     def run(self, stages: "PoolStages", method: Imported, columns: Columns, seed: int) -> Result:
-        """Read the numbers in the method's field."""
-        return Result({"imported": read_numbers(stages.pool, method.field)})
+        """Read the numbers in the method's field or column."""
+        pool = stages.pool
+        stored = load_columns(stages.workspace.root, pool.fingerprint)
+        known = method.field in stored
+        return Result({"imported": np.array(stored[method.field]) if known else read_numbers(pool, method.field)})
 
     def warnings(self, columns: Mapping[str, Any], result: Result) -> list[str]:
         """Warn about rows without a number."""
@@ -56,7 +60,7 @@ def read_numbers(pool: Pool, field: str) -> NDArray[np.float64]:
     values = np.full(len(pool), np.nan)
     if field:
         for place, row in enumerate(iter_originals(pool)):
-            values[place] = _to_number(get_field(row, field))
+            values[place] = to_number(get_field(row, field))
     if not np.isfinite(values).any():
         names = list(numeric_fields(pool))
         there = f"Its fields with numbers: {', '.join(names[:MAX_NAMED]) or 'none'}."
@@ -71,16 +75,5 @@ def numeric_fields(pool: Pool) -> dict[str, int]:
     """Count the numbers in each field of the first rows, nested fields as `a.b`; the fields with most come first."""
     counts: Counter[str] = Counter()
     for row in iter_originals(pool, SAMPLE_ROWS):
-        counts.update(name for name, value in iter_fields(row) if isfinite(_to_number(value)))
+        counts.update(name for name, value in iter_fields(row) if isfinite(to_number(value)))
     return dict(counts.most_common())
-
-
-def _to_number(value: Any) -> float:
-    """Return the value as a finite number, or NaN; booleans are not numbers."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return float("nan")
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return float("nan")
-    return number if isfinite(number) else float("nan")

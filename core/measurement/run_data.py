@@ -6,8 +6,8 @@ from core.errors import WorkspaceError
 from core.measurement import measurement_of
 from core.measurement.runs import Run
 from core.methods.combined import merge_columns
-from core.pool.benchmarks import load_overlaps
 from core.pool.near_duplicates import load_near_duplicates
+from core.pool.pool_columns import load_columns
 from core.schema import Measured
 from core.workspace.files import damaged_files
 from core.workspace.folder import Workspace
@@ -50,10 +50,10 @@ def damaged_data(workspace: Workspace, run: Run) -> list[Path]:
 
 
 def load_measured(run: Run) -> Measured:
-    """Load the columns of a run as read-only arrays, its artifacts, and the pool's near-duplicates and overlaps."""
+    """Load the columns of a run as read-only arrays, its artifacts, and the pool's near-duplicates and columns."""
     loaded = _load_combined(run) if run.members else _load_one(run)
     stored = run.folder.parents[1], run.pool_id
-    of_pool = {"near_duplicates": load_near_duplicates(*stored), "overlaps": load_overlaps(*stored)}
+    of_pool = {"near_duplicates": load_near_duplicates(*stored), "pool_columns": load_columns(*stored)}
     return Measured(run.pool_id, loaded.columns, {**loaded.artifacts, **of_pool})
 
 

@@ -1,6 +1,7 @@
 """Imported score: rows by a number that another tool stored in them.
 
-    imported    the number in `field` of the original row; a dot reaches into a nested field (metadata.score)
+    imported    the number in `field` of the original row; a dot reaches into a nested field (metadata.score);
+                or that of the column score@NAME, which `import-scores` joined to the pool from a file
 
 Which end is good depends on the other tool, so it is a parameter, `end`. A row without a number is not measured, and
 never selected.
@@ -28,7 +29,8 @@ class Imported(BaseMethod):
 
     field: str = measure_param(
         option("", label="Score field", names="word"),
-        "The field of the rows that holds the score, such as ifd_ppl, or metadata.score for a nested field.",
+        "The field of the rows that holds the score, such as ifd_ppl, or metadata.score for a nested field; or "
+        "score@NAME for a score that was joined to the pool.",
     )
     end: Literal["high", "low", "middle"] = param(
         option("high", label="Preferred end", words={"high": "highest", "low": "lowest"}),

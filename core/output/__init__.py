@@ -1,6 +1,7 @@
 """Output: selected rows as files that can be reproduced.
 
 writer        the selected rows, and all scores as a table
+score_files   all scores of a pool's rows, for other tools
 row_files     files of JSON lines or Parquet, whole or absent; names of an export's files
 parquet_rows  rows as columns, with the features of `datasets`
 formats       one row in another trainer's schema, or for annotation

@@ -233,7 +233,7 @@ def score_table(method: Method, measured: Measured, order: Order) -> dict[str, N
 
 def collect_benchmarks(pool: Pool, rows: IntArray, root: Path, measured: Measured) -> list[BenchmarkFacts]:
     """Return the benchmarks that the pool was compared with, and how many of these rows overlap with each."""
-    overlaps = measured.artifacts["overlaps"]
+    overlaps = measured.artifacts["pool_columns"]
     return [
         BenchmarkFacts(
             name=one.name,

@@ -11,6 +11,8 @@
     validation        separate usable rows from skipped rows
     fingerprint       name rows and pools by their content
     near_duplicates   compute and store the near-duplicates of a pool
+    pool_columns      columns of a pool that no run measured
+    outside_scores    read scores of other tools, joined to a pool by id
     benchmarks        compute and store the overlap of a pool with benchmark files
     text_overlap      shared n-grams and near-duplicates between two sets of texts
     minhash           MinHash signatures and groups of similar texts

@@ -1,9 +1,8 @@
 """Overlap of a pool with benchmark files, so that what a model is tested on is not what it is trained on.
 
 Every text of a benchmark row is a reference of its own, and so is the whole row; of a pool row, prompt, response and
-the whole are compared (`core.pool.text_overlap`). For each benchmark the workspace holds, under its name, the score of
-each row (`NAME.npy`, (N,) float32, 0: no overlap), the matching texts (`NAME.parquet`, one line for each row that
-overlaps, highest score first) and what it was computed from (`NAME.json`). The scores are the column overlap@NAME.
+the whole are compared (`core.pool.text_overlap`). The score of each row is a column of the pool, overlap@NAME, 0 for no
+overlap (`core.pool.pool_columns`); the matching texts are stored beside it, one line for each row that overlaps.
 """
 
 import hashlib
@@ -22,6 +21,7 @@ from core.columns import OVERLAP_PREFIX
 from core.errors import PoolError, RecipeError
 from core.pool.minhash import split_words
 from core.pool.near_duplicates import row_text
+from core.pool.pool_columns import check_name, column_folder, load_facts, store_column
 from core.pool.pools import iter_text
 from core.pool.readers.records import read_object
 from core.pool.readers.sources import open_source
@@ -29,8 +29,8 @@ from core.pool.text_overlap import MIN_WORDS, NGRAM_WORDS, Overlap, ReferenceInd
 from core.pool.turns import UnusableRow
 from core.progress import Reporter
 from core.schema import Pool
-from core.workspace.files import is_whole, read_json, reading, stored_path, write_array, write_json
-from core.workspace.folder import Workspace, content_key
+from core.workspace.files import reading, stored_path
+from core.workspace.folder import Workspace
 from core.workspace.parts import Parts, plan_blocks
 from core.workspace.stages import Stages
 
@@ -38,8 +38,6 @@ PART_ROWS = 8192
 SIMILARITY = 0.5  # of near-duplicates: share of word pairs in common
 SIDES = ("prompt", "response", "whole row")
 VERSION = 1
-SPEC = "spec.json"
-_NAME = re.compile(r"[\w.-]{1,64}")
 WAITING = "Waiting for another job that compares the pool with the same files."
 
 
@@ -108,11 +106,9 @@ def default_name(files: Sequence[str]) -> str:
 
 
 def _check(name: str, similarity: float) -> str:
-    if not _NAME.fullmatch(name):
-        raise RecipeError(f"The name of a benchmark has 1 to 64 letters, digits, dots and dashes, unlike '{name}'.")
     if not 0.3 <= similarity <= 1:
         raise RecipeError(f"The similarity of near-duplicates is a number from 0.3 to 1, not {similarity:g}.")
-    return name
+    return check_name(name)
 
 
 def _digest(file: str) -> str:
@@ -181,7 +177,7 @@ def _compare(pool: Pool, rows: NDArray[np.int64], index: ReferenceIndex, similar
 def _store(
     pool: Pool, workspace: Workspace, parts: Parts, references: Sequence[Reference], about: Benchmark
 ) -> Benchmark:
-    n, folder = len(pool), _folder(workspace.root, pool.fingerprint)
+    n = len(pool)
     coverage, similarity = parts.column("coverage", n), parts.column("similarity", n)
     reference, side = parts.column("reference", n), parts.column("side", n)
     score = np.maximum(coverage, similarity)
@@ -199,12 +195,9 @@ def _store(
         "line": [one.line for one in found],
         "text": [one.text for one in found],
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / SPEC, _spec(pool.fingerprint))  # the inventory reads it
-    with stored_path(folder / f"{about.name}.parquet") as temporary:
+    store_column(workspace.root, pool.fingerprint, about.column, score, asdict(about))
+    with stored_path(_matches_file(workspace.root, pool.fingerprint, about.name)) as temporary:
         pq.write_table(pa.table(matches), temporary, compression="zstd")
-    write_array(folder / f"{about.name}.npy", score)
-    write_json(folder / f"{about.name}.json", asdict(about))
     return about
 
 
@@ -213,41 +206,16 @@ def _store(
 
 def list_benchmarks(root: Path, fingerprint: str) -> dict[str, Benchmark]:
     """Return the benchmarks that a pool was compared with, by column."""
-    files = sorted(file for file in _folder(root, fingerprint).glob("*.json") if file.name != SPEC)
-    found = [Benchmark(**{**data, "files": tuple(data["files"])}) for data in map(read_json, files)]
-    return {one.column: one for one in found}
-
-
-def load_overlaps(root: Path, fingerprint: str) -> dict[str, NDArray[np.float32]]:
-    """Load the scores of a pool, (N,) each, memory-mapped, by column."""
-    scores = {}
-    for file in sorted(_folder(root, fingerprint).glob("*.npy")):
-        with reading(file):
-            scores[f"{OVERLAP_PREFIX}{file.stem}"] = np.load(file, mmap_mode="r", allow_pickle=False)
-    return scores
+    found = load_facts(root, fingerprint, OVERLAP_PREFIX)
+    return {column: Benchmark(**{**data, "files": tuple(data["files"])}) for column, data in found.items()}
 
 
 def load_matches(root: Path, fingerprint: str, name: str) -> pa.Table:
     """Load the rows that overlap with a benchmark, highest score first, each with the matching text."""
-    file = _folder(root, fingerprint) / f"{name}.parquet"
+    file = _matches_file(root, fingerprint, name)
     with reading(file):
         return pq.read_table(file, memory_map=True)
 
 
-def is_compared(root: Path, fingerprint: str, name: str) -> bool:
-    """Return whether a pool was compared with a benchmark of this name."""
-    return is_whole(_folder(root, fingerprint) / f"{name}.npy")
-
-
-def overlap_stamp(root: Path, fingerprint: str) -> int:
-    """Return a number that changes when more overlaps are stored; for cache keys."""
-    folder = _folder(root, fingerprint)
-    return folder.stat().st_mtime_ns if folder.exists() else 0
-
-
-def _folder(root: Path, fingerprint: str) -> Path:
-    return root / "measurements" / content_key(_spec(fingerprint))
-
-
-def _spec(fingerprint: str) -> dict[str, Any]:
-    return {"kind": "benchmark-overlaps", "pool": fingerprint}
+def _matches_file(root: Path, fingerprint: str, name: str) -> Path:
+    return column_folder(root, fingerprint) / f"{OVERLAP_PREFIX}{name}.parquet"

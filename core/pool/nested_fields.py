@@ -4,6 +4,7 @@ A field whose own name is `a.b` comes first, so a name always finds the field th
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from math import isfinite
 from typing import Any, Final
 
 ABSENT: Final = object()  # in place of a field that a row does not have; None is a value
@@ -39,3 +40,14 @@ def iter_fields(row: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
             yield from iter_fields(value, f"{prefix}{name}.")
         else:
             yield prefix + name, value
+
+
+def to_number(value: Any) -> float:
+    """Return the value as a finite number, or NaN; booleans are not numbers."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return float("nan")
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return float("nan")
+    return number if isfinite(number) else float("nan")

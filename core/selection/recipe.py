@@ -23,6 +23,7 @@ from core.columns import (
     EXACT_DUPLICATES,
     NEAR_DUPLICATES_PREFIX,
     OVERLAP_PREFIX,
+    SCORE_PREFIX,
     TAG_PREFIX,
     USUAL_NEAR_DUPLICATES,
     normalise_duplicates,
@@ -350,18 +351,6 @@ def require_near_duplicates(name: str, pool: Pool, measured: Measured) -> IntArr
     return repeats
 
 
-def _require_overlap(name: str, pool: Pool, measured: Measured) -> NDArray[np.float32]:
-    """Return (N,) the overlap of each row with a benchmark; RecipeError with the command if not computed."""
-    overlaps: Mapping[str, NDArray[np.float32]] = measured.artifacts.get("overlaps", {})
-    if name not in overlaps:
-        benchmark = name.removeprefix(OVERLAP_PREFIX)
-        raise RecipeError(
-            f"filters: this pool was not compared with a benchmark '{benchmark}'. First run: python -m core "
-            f"decontaminate {pool.source} --against FILE --as {benchmark}"
-        )
-    return overlaps[name]
-
-
 def named_near_duplicates(recipe: Recipe) -> set[str]:
     """Return the columns of near-duplicates that a recipe needs."""
     named = {part.column for part in recipe.filters} | ({recipe.export.apart} if recipe.export.held_out else set())
@@ -373,7 +362,7 @@ def filter_columns(names: set[str], method: Method, pool: Pool, measured: Measur
 
     Texts of the pool stay memory-mapped, for core.selection.text_search.
     """
-    numbers = score_columns(method, measured)
+    numbers = score_columns(method, measured) | measured.artifacts.get("pool_columns", {})
     derived = (DERIVED_TASK,) if "derived_tasks" in measured.artifacts else ()
     tagged = {TAG_PREFIX + name: name for name in tags}
     columns: dict[str, Any] = {}
@@ -388,13 +377,20 @@ def filter_columns(names: set[str], method: Method, pool: Pool, measured: Measur
             columns[name] = np.array(measured.task_names(), object)
         elif name in tagged:
             columns |= tag_columns(pool, {tagged[name]: tags[tagged[name]]})
-        elif name.startswith((NEAR_DUPLICATES_PREFIX, OVERLAP_PREFIX)):
-            near = name.startswith(NEAR_DUPLICATES_PREFIX)
-            columns[name] = (require_near_duplicates if near else _require_overlap)(name, pool, measured)
+        elif name.startswith(NEAR_DUPLICATES_PREFIX):
+            columns[name] = require_near_duplicates(name, pool, measured)
         else:
-            possible = ", ".join((*POOL_TEXTS, *derived, *POOL_NUMBERS, *sorted(numbers), *sorted(tagged)))
-            raise RecipeError(f"filters: there is no column '{name}'. There are {possible}.")
+            raise _no_column(name, pool, (*POOL_TEXTS, *derived, *POOL_NUMBERS, *sorted(numbers), *sorted(tagged)))
     return columns
+
+
+def _no_column(name: str, pool: Pool, possible: Sequence[str]) -> RecipeError:
+    """Return the error for a column that does not exist: the command that makes it, or the columns that exist."""
+    prefix, _, own = name.partition("@")
+    command = {OVERLAP_PREFIX: "decontaminate {} --against", SCORE_PREFIX: "import-scores {}"}.get(f"{prefix}@")
+    what = f"First run: python -m core {command.format(pool.source)} FILE --as {own}" if command else ""
+    there = f"There are {', '.join(possible)}."
+    return RecipeError(f"filters: there is no column '{name}'. {what or there}")
 
 
 def locate_pins(pool: Pool, pins: Sequence[Pin]) -> tuple[IntArray, IntArray]:

@@ -25,6 +25,7 @@ from core.measurement.runs import Run
 from core.methods import METHODS, describe_method
 from core.pool import pools
 from core.pool.near_duplicates import cache_stamp
+from core.pool.pool_columns import columns_stamp
 from core.pool.preference.target_sets import TargetSet, load_target_set, source_identity
 from core.schema import Columns, IntArray, Measured, Method, Pool, Reading
 from core.workspace.folder import Workspace
@@ -97,11 +98,12 @@ def _pool(key: str, root: str) -> Pool:
 
 def measurements(run: Run) -> Measured:
     """Load the measurements of every row in a run; arrays are read-only."""
-    return _measurements(run, cache_stamp(workspace().root, run.pool_id))
+    of_pool = workspace().root, run.pool_id
+    return _measurements(run, (cache_stamp(*of_pool), columns_stamp(*of_pool)))
 
 
 @keep(MAX_RUNS)
-def _measurements(run: Run, file_stamp: int) -> Measured:
+def _measurements(run: Run, file_stamps: tuple[int, int]) -> Measured:
     loaded = load_measured(run)
     _freeze(loaded.columns)
     return loaded
@@ -116,8 +118,9 @@ def scores(run: Run, method: Method) -> dict[str, Any]:
 
 
 def columns(run: Run, method: Method) -> dict[str, Any]:
-    """Return all numeric columns of a run: measurements and the method's scores."""
-    return {**measurements(run).columns, **scores(run, method)}
+    """Return all numeric columns of a run: measurements, the method's scores, and those of the pool itself."""
+    measured = measurements(run)
+    return {**measured.artifacts["pool_columns"], **measured.columns, **scores(run, method)}
 
 
 @keep(MAX_POOLS)

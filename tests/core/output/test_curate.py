@@ -12,7 +12,8 @@ from core.errors import RecipeError
 from core.measurement.runs import save_run
 from core.output.curate import curate
 from core.output.manifest import read_manifest
-from core.pool.benchmarks import find_overlap, load_overlaps
+from core.pool.benchmarks import find_overlap
+from core.pool.pool_columns import load_columns
 from core.pool.pools import load_pool
 from core.progress import SilentReporter
 from core.selection.recipe import FilterPart, parse_recipe
@@ -68,7 +69,7 @@ def test_the_overlap_with_a_benchmark_is_filtered_counted_and_in_the_card(place,
     with pytest.raises(RecipeError, match=r"decontaminate .* --against FILE --as exam"):
         curate(recipe().model_copy(update={"filters": OUTSIDE}), pool, run, tmp_path / "chosen.jsonl")
     found = find_overlap(pool, [str(benchmark)], place, SilentReporter())
-    scores = load_overlaps(place.root, pool.fingerprint)[found.column]
+    scores = load_columns(place.root, pool.fingerprint)[found.column]
     assert (scores[200:] > 0.7).all() and scores[0] > 0.7
 
     written = curate(recipe(), pool, run, tmp_path / "with.jsonl")

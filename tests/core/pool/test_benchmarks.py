@@ -8,6 +8,7 @@ import pytest
 
 from core.errors import PoolError, RecipeError
 from core.pool import benchmarks
+from core.pool.pool_columns import load_columns
 from core.pool.pools import load_pool
 from core.progress import SilentReporter
 from core.workspace.folder import Workspace
@@ -53,7 +54,7 @@ def planted(tmp_path):
 def test_planted_overlaps_are_found_and_nothing_else(planted):
     pool, file, workspace = planted
     about = benchmarks.find_overlap(pool, [str(file)], workspace, SilentReporter())
-    score = benchmarks.load_overlaps(workspace.root, pool.fingerprint)[about.column]
+    score = load_columns(workspace.root, pool.fingerprint)[about.column]
     found = {kind: (score[np.arange(400) % 4 == k] > 0).mean() for k, kind in enumerate(KINDS)}
     assert found == {"exact": 1, "reworded": 1, "partial": 1, "none": 0}  # recall of each kind, and precision 1
     assert about.overlapping == 300 and about.by_side["prompt"] == 300
