@@ -30,7 +30,7 @@ NAMES = {"line": "Line number", "original": "Raw JSON", "id": "Id", EXACT_DUPLIC
 
 def panel(pool: Pool, run: Run) -> None:
     """Draw the filters, which decide the eligible rows; each change computes a new order."""
-    with st.popover("Filters", icon=":material/filter_alt:", width="stretch"):
+    with st.popover("Filters", icon=":material/filter_alt:"):
         _tasks("task", "Tasks", [name for name in cached.tasks(pool)[0] if name is not None])
         if run.tasks is not None and run.tasks.derived:
             _tasks(DERIVED_TASK, "Derived tasks", list(run.tasks.names))

@@ -12,7 +12,7 @@ from core.schema import Pool
 from pages.ui.controls import budget, combination, filters, tags
 from pages.ui.data import live_selection
 from pages.ui.data.live_selection import LiveSelection
-from pages.ui.shell import copy_link, show, state
+from pages.ui.shell import show, state
 from pages.ui.shell.open_row import FOLLOWER, HAS_PAGE
 from pages.ui.workbench import chips, highlight
 
@@ -49,7 +49,6 @@ def draw(pool: Pool, place: DeltaGenerator, limits: DeltaGenerator | None = None
         filters.panel(pool, run)
     with second_line:
         budget.undo_buttons()
-        copy_link.button()
         filters.active_filters()
         chips.search_box()
         tags.panel()

@@ -27,7 +27,7 @@ def search_box() -> None:
     now = searched[0].text if searched else ""
     bound = state.bind("highlight.search", now, take)
     st.text_input(
-        "Search", placeholder="Search rows", icon=":material/search:", label_visibility="collapsed", width=190, **bound
+        "Search", placeholder="Search rows", icon=":material/search:", label_visibility="collapsed", width=160, **bound
     )
 
 

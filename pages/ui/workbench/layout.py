@@ -7,7 +7,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from core.schema import Pool
 from pages.ui.row import keys, reader
-from pages.ui.shell import state
+from pages.ui.shell import copy_link, state
 from pages.ui.shell.open_row import FOLLOWER, HAS_PAGE
 from pages.ui.workbench import highlight
 
@@ -47,6 +47,7 @@ def open_page(title: str, pool: Pool | None = None, *, bar: bool = False) -> Pla
         return Places(heading, bar_place, st.container())
     with heading:
         keys.draw(pool)
+        copy_link.button()
     opened = state.find_open()
     if opened is None:
         return Places(heading, bar_place, st.container())
