@@ -37,6 +37,7 @@ SCHEMAS = {
 }
 ROWS_FILES = {"JSONL": "chosen.jsonl", "Parquet": "chosen.parquet"}  # by format
 MAX_HELD_OUT = 50  # percent
+OFF = (False, True)  # values of a toggle that is off at first
 APART_CAPTIONS = {
     True: "Exact duplicates stay in the same file. To keep near-duplicates together as well, find them in the filters "
     "of the Select page.",
@@ -65,10 +66,8 @@ def choose_file() -> str:
     chosen = st.segmented_control(
         "File",
         list(ROWS_FILES),
-        default="JSONL",
         required=True,
-        key="export.file",
-        persist_state="session",
+        **state.view_choice("file", list(ROWS_FILES), "export.file"),
         help="Parquet has typed columns, for `datasets`. A field that only some rows have is null in the others.",
     )
     return ROWS_FILES[chosen]
@@ -77,24 +76,22 @@ def choose_file() -> str:
 def choose_export(pool: Pool) -> ExportPart:
     """Draw the choice of schema, scores, unselected rows and validation split; return it as part of a recipe."""
     help = " ".join(f"{name}: {words}." for name, words in SCHEMAS.items())
-    schema = st.selectbox("Schema", list(SCHEMAS), key="export.schema", persist_state="session", help=help)
+    bound = state.view_choice("schema", list(SCHEMAS), "export.schema")
+    schema = st.selectbox("Schema", list(SCHEMAS), help=help, **bound)
     st.caption(SCHEMAS[schema][0].upper() + SCHEMAS[schema][1:] + ".")
     scores = st.toggle(
         "Include scores",
-        key="export.scores",
-        persist_state="session",
+        **state.view_choice("scores", OFF, "export.scores"),
         help="Adds one field, `winnow`: an object with every score of the row and its rank; in Parquet, a column each.",
     )
     tags = bool(state.settings().tags) and st.toggle(
         "Include tags",
-        key="export.tags",
-        persist_state="session",
+        **state.view_choice("tags", OFF, "export.tags"),
         help="Adds each row's tags to the field `winnow`, as a list; in Parquet, a column.",
     )
     rejected = st.toggle(
         "Also export unselected rows",
-        key="export.rejected",
-        persist_state="session",
+        **state.view_choice("rejected", OFF, "export.rejected"),
         help="Writes them to a second file, in the pool's own schema.",
     )
     share = st.slider(
@@ -102,8 +99,7 @@ def choose_export(pool: Pool) -> ExportPart:
         0,
         MAX_HELD_OUT,
         format="%d%%",
-        key="export.held_out",
-        persist_state="session",
+        **state.view_choice("held-out", range(MAX_HELD_OUT + 1), "export.held_out"),
         help="Writes this share of the selected rows to a second file. The seed determines the draw, which is "
         "proportional to tasks. Duplicates are never split between the two files.",
     )

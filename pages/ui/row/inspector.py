@@ -1,7 +1,6 @@
 """One row in parts: text, scores, tokens, ranks, neighbours, answers. Only the open part is computed and drawn."""
 
 from collections.abc import Sequence
-from functools import partial
 
 from core.measurement.runs import Run
 from core.schema import Pool, Row
@@ -11,7 +10,6 @@ from pages.ui.row.answer_source import find_answers_run
 from pages.ui.shell import show, state
 
 TEXT, SCORES, TOKENS, RANKS, NEAR, ANSWERS = "Text", "Scores", "Tokens", "Ranks", "Similar", "Answers"
-OPENED_KEY = "row.opened"  # key of the part that the user opened in this tab
 
 
 def inspect(
@@ -41,6 +39,5 @@ def inspect(
 
 
 def _choose_part(names: Sequence[str], key: str) -> str:
-    part = state.session_value(OPENED_KEY) or TEXT
-    bound = state.bind(f"{key}.part", part if part in names else TEXT, partial(state.set_widget, OPENED_KEY))
+    bound = state.view_choice("part", names, f"{key}.part", TEXT)
     return show.choose("Row details", names, label_visibility="collapsed", default=None, **bound)

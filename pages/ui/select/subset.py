@@ -254,7 +254,7 @@ def _follow_highlight() -> None:
 
 def _only_highlighted() -> bool:
     help = "Leave out of every set the rows that are not highlighted."
-    return st.toggle("Only highlighted", key="select.only", persist_state="session", help=help)
+    return st.toggle("Only highlighted", help=help, **state.view_choice("only", (False, True), "select.only"))
 
 
 def explain_empty(live: LiveSelection) -> None:

@@ -29,6 +29,14 @@ NAMES = {  # in an address -> in words
     "rows": "set of rows",
     "other": "method to compare with",
     "way": "way of disagreeing",
+    "only": "choice of highlighted rows",
+    "part": "part of a row",
+    "file": "format of the file",
+    "schema": "schema",
+    "scores": "choice of scores",
+    "tags": "choice of tags",
+    "rejected": "choice of unselected rows",
+    "held-out": "validation split",
 }
 CHOSEN = "winnow.chosen"  # widget key -> value that the visitor chose in this tab
 LINKED = "winnow.linked"  # name -> word that a link names, until a widget takes it

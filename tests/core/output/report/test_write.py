@@ -4,6 +4,7 @@ import json
 import re
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
 from core.cli.commands import report_manifest
@@ -13,7 +14,7 @@ from core.output.manifest import read_manifest, write_manifest
 from core.output.report.write import MARK, write_report
 from core.pool.pools import load_pool
 from core.progress import SilentReporter
-from tests.browser.test_explore import store_map
+from tests.browser.test_map import store_map
 from tests.pages.conftest import entropy_shift_run
 
 MAX_BYTES = 5_000_000
@@ -88,6 +89,8 @@ def report_of(path, place, recipe, out):
     pool = load_pool(str(path), workspace=place.root)
     run = entropy_shift_run(place, pool, dtype="float32")
     store_map(place, pool, run)
+    (file,) = place.root.glob("measurements/*/umap.npy")
+    np.save(file, np.random.default_rng(0).normal(size=(len(pool), 2)).astype(np.float32))  # dots everywhere
     own = {"source": pool.source, "fingerprint": pool.fingerprint}
     plain = recipe("longest", budget="10%")
     plain = plain.model_copy(update={"pool": plain.pool.model_copy(update=own)})
