@@ -10,8 +10,7 @@ from core.algorithms.task_clusters import cluster_words
 from core.analysis import map_clusters
 from core.analysis.maps import EmbeddingSource
 from core.measurement.runs import Run
-from core.pool.pools import read_rows
-from core.schema import IntArray, Pool, Row
+from core.schema import IntArray, Pool
 from pages.ui.data import cached
 from pages.ui.data.bins import Values
 from pages.ui.data.cached import find_coverage_run
@@ -75,10 +74,7 @@ def _find_clusters(
 ) -> Clusters:
     codes = find_density_clusters(_layout) if _run is None else cached.measurements(_run).need(ACTIVATION_COLUMN)
     named = np.where(codes < MAX_NAMED, codes, -1)
-    text_of = accessor(_source)
-    words = cluster_words(
-        named, lambda rows: [text_of(row) for row in read_rows(pool, rows.tolist())], np.random.default_rng(job.SEED)
-    )
+    words = cluster_words(named, text_reader(pool, _source), np.random.default_rng(job.SEED))
     places = map_clusters.densest_places(_positions(_layout), codes, range(len(words)))
     sizes = np.bincount(named[named >= 0], minlength=len(words))
     return Clusters(named, unique_names(words), sizes, places)
@@ -109,8 +105,7 @@ def _positions(map_layout: MapLayout) -> Values:
     return np.stack([map_layout.x, map_layout.y], axis=1)
 
 
-def accessor(source: EmbeddingSource) -> Callable[[Row], str]:
-    """Return the accessor of the text that the map embeds."""
-    if source.kind == "prompt":
-        return lambda row: row.prompt
-    return lambda row: row.response or ""
+def text_reader(pool: Pool, source: EmbeddingSource) -> Callable[[IntArray], list[str]]:
+    """Return a reader of the texts that a map embeds; "" for a row without one. It reads no other column."""
+    column = pool.rows["prompt" if source.kind == "prompt" else "response"]
+    return lambda rows: [column[int(row)].as_py() or "" for row in rows]

@@ -16,8 +16,7 @@ import pandas as pd
 import streamlit as st
 
 from core.algorithms.task_clusters import extract_words
-from core.pool.pools import read_rows
-from core.schema import IntArray, Pool, Row
+from core.schema import IntArray, Pool
 from pages.ui.data import bins
 from pages.ui.data.bins import Values
 from pages.ui.data.grouping import Grouping
@@ -68,7 +67,12 @@ def count_words(texts: Sequence[str]) -> Counter[str]:
 
 
 def draw_comparison(
-    pool: Pool, rows: IntArray, columns: Mapping[str, Values], groups: Grouping, *, text_of: Callable[[Row], str]
+    pool: Pool,
+    rows: IntArray,
+    columns: Mapping[str, Values],
+    groups: Grouping,
+    *,
+    texts: Callable[[IntArray], Sequence[str]],
 ) -> None:
     """Draw tables of scores, tasks and words. `rows` ascending; the rest is every other row of the pool."""
     rest = np.setdiff1d(np.arange(len(pool)), rows, assume_unique=True)
@@ -84,9 +88,8 @@ def draw_comparison(
         _draw_tasks(groups, rows, rest)
     with right:
         st.markdown("**Words** more frequent among them")
-        samples = [read_rows(pool, bins.sample_rows(side, SAMPLE_ROWS).tolist()) for side in (rows, rest)]
-        sides = ((count_words([text_of(row) for row in sample]), len(sample)) for sample in samples)
-        (inside, n), (outside, m) = sides
+        samples = [texts(bins.sample_rows(side, SAMPLE_ROWS)) for side in (rows, rest)]
+        (inside, n), (outside, m) = ((count_words(sample), len(sample)) for sample in samples)
         _draw_words(find_distinctive_words(inside, n, outside, m))
     st.caption(
         "Difference: between the two means, in standard deviations. Words: from a sample of up to "

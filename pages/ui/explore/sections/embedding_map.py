@@ -123,4 +123,4 @@ def _draw_highlighted(pool: Pool, run: Run, live: LiveSelection, source: Embeddi
     scores.draw_highlighted(pool, run, live, display_column(live.method))
     if len(live.highlighted) and st.toggle("Compare the highlighted rows with the others", key=COMPARE_KEY):
         columns, groups = live_selection.numbers(run, live), find_grouping(pool, run)
-        comparison.draw_comparison(pool, live.highlighted, columns, groups, text_of=clusters.accessor(source))
+        comparison.draw_comparison(pool, live.highlighted, columns, groups, texts=clusters.text_reader(pool, source))
