@@ -1,5 +1,7 @@
 """Select and Compare in a real browser: what a click shows is seen where it is clicked, and no control is clipped."""
 
+import re
+
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -60,6 +62,27 @@ def test_a_click_on_a_set_highlights_its_rows_in_every_tab_and_a_row_opens_in_th
         expect(page.get_by_text(f"{rows} rows highlighted")).to_be_visible()
         expect(page.get_by_role("tab", name="Rows")).to_have_attribute("aria-selected", "true")
         assert page.locator(".st-key-dock").count() == 1
+
+
+def test_a_cell_of_the_matrix_and_a_line_of_the_groups_highlight_their_rows(page, serve, workspace):
+    with serve(workspace.root) as (address, _):
+        open_page(page, f"{address}/compare")
+        page.get_by_title("Entropy shift and Longest response: overlap").first.click()
+        expect(page.get_by_role("button", name="selected by Entropy shift and Longest response")).to_be_visible()
+        for name in ("Entropy shift", "Longest response"):  # both select all of them
+            counts = page.get_by_title(re.compile(rf"^{name}: selects (\d+) of \1 highlighted rows$"))
+            expect(counts).to_have_count(1)
+
+        open_tab(page, "Make-up")
+        page.get_by_role("button", name=re.compile("^words: .* pool ")).press("Enter")
+        expect(page.get_by_text("80 rows highlighted")).to_be_visible()
+        for kind, line in (("Lengths", "8–15"), ("Clusters", "Cluster 1")):
+            page.get_by_test_id("stButtonGroup").get_by_text(kind, exact=True).click()
+            wait_until_idle(page)
+            page.get_by_role("button", name=re.compile(f"^{line}: .* pool ")).click()
+            wait_until_idle(page)
+            share = page.get_by_role("button", name=re.compile(f"^{line}: .*Highlighted rows 100.0%"))
+            expect(share).to_have_count(1)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -9,7 +9,7 @@ from html import escape
 import numpy as np
 
 from pages.ui.charts.figures import shorten
-from pages.ui.charts.html_bars import FONT, NUMBERS, QUIET, box
+from pages.ui.charts.html_bars import FONT, NUMBERS, QUIET, box, pick_attributes
 from pages.ui.charts.overlap import Look
 from pages.ui.charts.scales import tick_values
 from pages.ui.data.bins import Values
@@ -44,7 +44,8 @@ def overlap_table(
 ) -> str:
     """Draw the overlap (C, C) of each pair with the overlap expected by chance.
 
-    Blue above the chance range, grey within it, red below it. `highlighted` (1 + C,): the number of highlighted rows,
+    Blue above the chance range, grey within it, red below it. A cell can be picked (controls.pick_bars) by the numbers
+    of its pair, such as "0.2". `highlighted` (1 + C,): the number of highlighted rows,
     and how many of them each selects, as a last line. `large`: with the expected overlaps, which else show on hover.
     """
     label, size = "Overlap of each pair, and expected by chance", LARGE if large else ""
@@ -55,7 +56,7 @@ def overlap_table(
         strength = 0.12 + 0.5 * value if colour == SELECTED else 0.2
         text = f"{names[i]} and {names[j]}: overlap {100 * value:.1f}%, expected by chance {100 * expected:.1f}%"
         html = _percent(value) + (f' <span style="{QUIET}">({_percent(expected)})</span>' if large else "")
-        return _cell(html, faint(colour, round(strength, 3)), text)
+        return _cell(html, faint(colour, round(strength, 3)), text, pick_attributes(f"{i}.{j}"))
 
     return _table(names, share, cell, label, size, _highlighted(names, highlighted))
 
@@ -125,9 +126,9 @@ def _head(text: str, title: str, align: str) -> str:
     )
 
 
-def _cell(html: str, colour: str, title: str) -> str:
+def _cell(html: str, colour: str, title: str, more: str = "") -> str:
     return (
-        f'<td title="{escape(title)}" style="border:0;padding:0.35em 2px;text-align:center;white-space:nowrap;'
+        f'<td title="{escape(title)}"{more} style="border:0;padding:0.35em 2px;text-align:center;white-space:nowrap;'
         f'background:{colour};border-radius:3px">{html}</td>'
     )
 
@@ -142,7 +143,10 @@ def _percent(value: float) -> str:
 def group_shares(
     groups: Sequence[str], subsets: Sequence[tuple[Look, Values]], pool: Values, low: Values, high: Values, label: str
 ) -> str:
-    """Draw shares (T,) in 0..1 by group: selections as marks, the pool as ticks, chance ranges as pale bands."""
+    """Draw shares (T,) in 0..1 by group: selections as marks, the pool as ticks, chance ranges as pale bands.
+
+    The lines can be picked (controls.pick_bars), each by its number.
+    """
     top = 1.03 * max(float(np.max([pool, high, *(shares for _, shares in subsets)], initial=0.0)), 1e-6)
     lines = []
     for k, group in enumerate(groups):
@@ -152,12 +156,13 @@ def group_shares(
         values = ", ".join(f"{look.name} {100 * shares[k]:.1f}%" for look, shares in subsets)
         text = f"{group}: {values}, pool {100 * pool[k]:.1f}%, chance range {100 * low[k]:.1f}–{100 * high[k]:.1f}%"
         lines.append(
-            f'<div title="{escape(text)}" style="display:flex;align-items:center;height:{LINE_HEIGHT}px;gap:8px">'
+            f'<div title="{escape(text)}" role="button" aria-label="{escape(text)}"{pick_attributes(str(k))} '
+            f'style="display:flex;align-items:center;height:{LINE_HEIGHT}px;gap:8px">'
             f'<div style="flex:0 0 16%;text-align:right;overflow:hidden;white-space:nowrap;text-overflow:ellipsis">'
             f'{escape(group)}</div><div style="flex:1 1 auto;position:relative;height:{LINE_HEIGHT}px;'
             f'border-bottom:1px solid {GRID}">{band}{tick}{marks}</div></div>'
         )
-    return f'<div role="img" aria-label="{escape(label)}" style="{FONT}">{"".join(lines)}{_axis(top)}</div>'
+    return f'<div role="group" aria-label="{escape(label)}" style="{FONT}">{"".join(lines)}{_axis(top)}</div>'
 
 
 def legend(looks: Sequence[Look], *others: str) -> str:

@@ -7,18 +7,24 @@ import pandas as pd
 import streamlit as st
 
 from core.schema import IntArray, Pool
+from core.selection.filters import Filter
 from pages.ui.charts import overlap, overlap_tables
 from pages.ui.charts.overlap import Look
 from pages.ui.compare.difference import Compositions, cluster_labels
+from pages.ui.controls import pick_bars
 from pages.ui.data.cached import find_coverage_run
 from pages.ui.data.grouping import find_grouping
-from pages.ui.select import subset
+from pages.ui.select import composition, subset
 from pages.ui.select.subset import GroupCounts
 from pages.ui.shell import state
+from pages.ui.shell.terms import Match, Term
 from pages.ui.words import task_label
 
 MAX_GROUPS = 16  # largest groups in the figure; the table has all
-CAPTION = "Share of each selection's rows by group. A mark outside the chance range is rarely due to chance."
+CAPTION = (
+    "Share of each selection's rows by group. A mark outside the chance range is rarely due to chance. "
+    "Click a line to highlight the rows of the group."
+)
 LENGTHS, CLUSTERS, FAULTS = "Lengths", "Clusters", "Known bad rows"
 
 
@@ -54,7 +60,8 @@ def draw_groups(pool: Pool, compositions: Compositions, looks: Sequence[Look], k
     st.html(overlap_tables.legend(looks, overlap_tables.CHANCE_RANGE, overlap_tables.POOL))
     marks = [(look, subset_shares[:MAX_GROUPS]) for look, subset_shares in zip(looks, shares, strict=True)]
     reference = (values[:MAX_GROUPS] for values in (pool_shares, chance.min(axis=0), chance.max(axis=0)))
-    st.html(overlap_tables.group_shares(names[:MAX_GROUPS], marks, *reference, label=label))
+    figure = overlap_tables.group_shares(names[:MAX_GROUPS], marks, *reference, label=label)
+    pick_bars.draw(figure, "compare.groups", lambda line: state.pick(make_term(pool, compositions, kind, int(line))))
     largest = f" The figure shows the {MAX_GROUPS} largest of {len(names)} groups; the table lists all."
     st.caption(CAPTION + (largest if len(names) > MAX_GROUPS else ""))
     with st.expander("Show as table", icon=":material/table:"):
@@ -62,6 +69,17 @@ def draw_groups(pool: Pool, compositions: Compositions, looks: Sequence[Look], k
         table = pd.DataFrame({kind: names} | {name: 100 * values for name, values in columns.items()})
         percent = st.column_config.NumberColumn(format="%.1f%%")
         st.dataframe(table, hide_index=True, column_config={n: percent for n in table.columns[1:]}, alt="Shares")
+
+
+def make_term(pool: Pool, compositions: Compositions, kind: str, line: int) -> Term:
+    """Return the rows of the group at a line as a term of the highlight."""
+    if kind == LENGTHS:
+        return composition.length_term(compositions.base.run, compositions.of_pool, line)
+    if kind == FAULTS:
+        return composition.fault_term(pool, list(compositions.of_pool.marked)[line])
+    if kind == CLUSTERS:
+        return Match(Filter("activation_cluster", values=(line,)), words=f"activation cluster {line + 1}")
+    return Match(find_grouping(pool, compositions.base.run).filter(line))
 
 
 def _count_groups(pool: Pool, compositions: Compositions, kind: str) -> GroupCounts:

@@ -1,6 +1,7 @@
 """What the contenders share: the verdict, and tables of pairs."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import streamlit as st
@@ -12,8 +13,10 @@ from pages.ui import glossary
 from pages.ui.charts import overlap, overlap_tables
 from pages.ui.charts.overlap import Look
 from pages.ui.compare.entries import Comparison, Entry, order_correlations
+from pages.ui.controls import pick_bars
 from pages.ui.data.bins import Values
 from pages.ui.shell import show, state
+from pages.ui.shell.terms import Sets
 from pages.ui.words import escape_markdown, format_rows, join_words
 
 MAX_NARROW = 5  # entries whose two tables of pairs fit side by side
@@ -110,12 +113,13 @@ def pair_tables(comparison: Comparison, highlight: BoolArray | None) -> None:
     counts = None if highlight is None else [int(highlight.sum()), *comparison.count_selected(highlight).tolist()]
     with left:
         st.markdown(f"**Overlap at {escape_markdown(show.format_budget(comparison.budget))} (%)**")
-        st.html(overlap_tables.overlap_table(comparison.labels, *overlaps_and_chance(comparison), counts, large=large))
+        matrix = overlap_tables.overlap_table(comparison.labels, *overlaps_and_chance(comparison), counts, large=large)
+        pick_bars.draw(matrix, "compare.matrix", partial(_pick_pair, comparison))
         by_chance = glossary.link("expected_by_chance", "expected by chance")
         chance_range = glossary.link("chance_range", "chance range")
         colours = f"Blue: above, grey: within, red: below the {chance_range}."
         where = f"Brackets: {by_chance}." if large else f"Hover over a cell for the overlap {by_chance}."
-        st.markdown(f":small[{where} {colours}]")
+        st.markdown(f":small[{where} {colours} Click a cell to highlight the rows that both select.]")
     with right:
         st.markdown("**Rank correlation**")
         st.html(overlap_tables.correlation_table(comparison.labels, order_correlations(comparison.entries)))
@@ -123,6 +127,13 @@ def pair_tables(comparison: Comparison, highlight: BoolArray | None) -> None:
         st.markdown(
             f":small[{correlation} over the rows that both rank: 1 = same order, 0 = unrelated, −1 = reversed.]"
         )
+
+
+def _pick_pair(comparison: Comparison, pair: str) -> None:
+    """Highlight the rows that both methods of a pair select, whoever else does."""
+    places = [int(number) for number in pair.split(".")]
+    both = tuple(comparison.entries[place].contender for place in places)
+    state.pick(Sets(both, words=f"selected by {join_words([comparison.labels[place] for place in places])}"))
 
 
 def comparison_terms(entries: Sequence[Entry]) -> str:

@@ -155,16 +155,16 @@ def _inside(x: Values, y: Values, outline: Sequence[tuple[float, float]]) -> Boo
 
 
 def _in_sets(pool: Pool, term: Sets) -> BoolArray:
-    mask = np.ones(len(pool), np.bool_)
+    mask, runs = np.ones(len(pool), np.bool_), contenders.list_pool_runs(pool)
     for one in (*term.inside, *term.outside):
-        mask &= _selected(pool, one) ^ (one in term.outside)
+        mask &= _selected(pool, runs, one) ^ (one in term.outside)
     return mask
 
 
-def _selected(pool: Pool, one: Contender) -> BoolArray:
+def _selected(pool: Pool, runs: Sequence[Run], one: Contender) -> BoolArray:
     """Return the rows that a contender selects at the present budget."""
     settings = contenders.settings_of(pool, one)
-    run = contenders.find_run_of(pool, contenders.list_pool_runs(pool), one)
+    run = contenders.find_run_of(pool, runs, one)
     if settings is None or run is None:
         raise RecipeError(f"{contenders.label(one)} is not measured.")
     recipe = state.recipe(pool, settings)
