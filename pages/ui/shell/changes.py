@@ -10,6 +10,7 @@ from core.selection.selection import Pin
 from pages.ui.shell.address import write_address
 from pages.ui.shell.differences import describe_change
 from pages.ui.shell.open_row import STALE
+from pages.ui.shell.saved_files import selection_part
 from pages.ui.shell.settings import FILE_STAMP, SETTINGS, VIEW, Settings, refresh_settings, settings, store_settings
 from pages.ui.shell.terms import Term
 
@@ -158,6 +159,10 @@ def redo_words() -> str:
 
 
 def previous_settings() -> Settings | None:
-    """Return the settings before the last change; None if nothing was changed in this tab."""
+    """Return the settings before the last change that concerns the selection, as a tag that no filter names does not.
+
+    None if there was no such change in this tab.
+    """
     past: tuple[Settings, ...] = st.session_state[PAST]
-    return past[-1] if past else None
+    now = selection_part(settings())
+    return next((before for before in reversed(past) if selection_part(before) != now), None)

@@ -48,7 +48,7 @@ def write_saved(name: str, selection: Settings) -> None:
     """Write settings as a saved selection. Raises RecipeError for a bad name."""
     if not name or len(name) > MAX_NAME_LENGTH or not name.isprintable():
         raise RecipeError(f"A saved selection needs a name of 1 to {MAX_NAME_LENGTH} characters.")
-    write_json(saved_file(name), {"format": FORMAT, "name": name, **asdict(_selection(selection))})
+    write_json(saved_file(name), {"format": FORMAT, "name": name, **asdict(selection_part(selection))})
 
 
 def saved_file(name: str) -> Path:
@@ -58,9 +58,9 @@ def saved_file(name: str) -> Path:
 
 def _serialize(selection: Settings) -> bytes:
     """Serialize a selection. As JSON a list equals a tuple."""
-    return orjson.dumps(asdict(_selection(selection)), option=orjson.OPT_SORT_KEYS)
+    return orjson.dumps(asdict(selection_part(selection)), option=orjson.OPT_SORT_KEYS)
 
 
-def _selection(now: Settings) -> Settings:
+def selection_part(now: Settings) -> Settings:
     """Return settings with the initial value of what is no part of a selection, and the tags that filters name."""
     return replace(now, **{name: getattr(Settings(), name) for name in NOT_SAVED}, tags=used_tags(now))

@@ -41,6 +41,16 @@ def test_rows_are_tagged_and_untagged_as_steps_of_undo():
     assert state.settings().tags == {"unclear": ()}
 
 
+def test_the_last_change_of_the_selection_is_before_a_tag_that_no_filter_names():
+    state.change(budget="20%")
+    state.add_tag(["row-1"], "keep")
+    assert state.previous_settings().budget == "10%"
+    state.change(filters=(KEEP,))
+    state.add_tag(["row-2"], "keep")
+    assert state.previous_settings().tags == {"keep": ("row-1",)}
+    assert state.previous_settings().filters == (KEEP,)
+
+
 def test_a_tag_that_is_given_again_is_no_step():
     state.add_tag(["row-1"], "keep")
     state.add_tag(["row-1"], "keep")
