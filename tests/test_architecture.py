@@ -42,14 +42,14 @@ UI = {
     "row": ("charts", "shell"),
     "controls": ("row",),
     "map": ("row",),
-    "pool": ("row",),
+    "pool": ("controls",),
     "select": ("controls",),
     "export": ("row",),
     "targets": ("pool",),
     "measure": ("targets",),
     "compare": ("select",),
     "explore": ("map", "select", "targets"),
-    "proof": ("controls", "pool"),
+    "proof": ("pool",),
     "workbench": ("controls", "map"),
 }
 MAX_DEPTH = 9  # rooms on the longest way down through core, leaves as one of them

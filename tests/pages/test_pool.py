@@ -2,14 +2,19 @@
 
 import json
 import os
+from dataclasses import replace
 
 import pytest
 
 from core.errors import PoolError
 from core.pool.pools import load_pool
+from core.selection.filters import Filter
 from core.workspace.jobs import list_jobs
 from pages.ui.pool import opening
-from tests.pages.conftest import choose_pool, opened, run_until, write_rows
+from pages.ui.shell import state
+from pages.ui.shell.open_row import OPEN
+from pages.ui.shell.terms import Match, Rows, Search, describe
+from tests.pages.conftest import bars_html, choose_pool, click_line, opened, pick_bar, run_until, write_rows
 
 
 def labels(at) -> dict[str, str]:
@@ -93,6 +98,103 @@ def test_a_search_shows_matching_rows_only(pool, app):
     assert "No rows match" in text_of(at)
 
 
+def highlight(at):
+    return at.session_state[state.SETTINGS].highlight
+
+
+def lit(at) -> str:
+    """Return how many rows are highlighted, as the badge above the page says it; empty if none are."""
+    badges = [one.value for one in at.markdown if "material/highlight:" in one.value]
+    return badges[0].split("material/highlight:")[1].strip(" ]") if badges else ""
+
+
+def task_choice(at):
+    return next(box for box in at.selectbox if box.key.startswith("browse.") and box.key.endswith(".task"))
+
+
+def shown(at) -> list[int]:
+    return at.dataframe[0].value["line"].tolist()
+
+
+def test_search_and_task_are_the_highlight_and_narrow_each_other(pool, app):
+    at = app("pool")
+    assert lit(at) == ""
+    search(at, "is 1")
+    assert highlight(at) == (Search("is 1"),)
+    task_choice(at).set_value(1).run()
+    assert highlight(at) == (Search("is 1"), Match(Filter("task", values=("words",))))
+    expected = [i + 1 for i in range(1, 240, 3) if str(i).startswith("1")]
+    assert shown(at) == expected
+    assert lit(at) == f"{len(expected)} rows highlighted"  # nothing is measured, so none is selected
+    task_choice(at).set_value("all").run()
+    search(at, "")
+    assert highlight(at) == () and lit(at) == ""
+
+
+def test_a_click_on_a_task_highlights_its_rows_in_the_figures_and_the_table(run, app):
+    at = app("pool")
+    assert "highlighted" not in bars_html(at)
+    pick_bar(at, "pool.tasks", "2")
+    assert highlight(at) == (Match(Filter("task", values=("facts",))),)
+    assert set(at.dataframe[0].value["task"]) == {"facts"}
+    assert task_choice(at).value == 2
+    assert "facts: 79 rows, 79 highlighted" in bars_html(at) and "words: 80 rows, 0 highlighted" in bars_html(at)
+    assert "highlighted response" in "".join(one.value for one in at.html)
+    assert lit(at).startswith("79 rows highlighted, ") and lit(at).endswith(" selected")
+
+
+def test_ticked_rows_are_highlighted_over_pages_and_can_come_first(pool, app):
+    at = app("pool")
+    click_line(at, ".0", 0, ticked=[3, 7])
+    assert highlight(at) == (Rows(("row-3", "row-7")),)
+    assert len(at.dataframe[0].value) == 100  # ticks do not narrow the table
+    next(box for box in at.number_input if box.label == "Page").set_value(2).run()
+    click_line(at, ".100", 0, ticked=[0])
+    assert highlight(at) == (Rows(("row-3", "row-7", "row-100")),)
+    next(box for box in at.selectbox if box.label == "Order").set_value("highlighted").run()
+    assert shown(at)[:5] == [4, 8, 101, 1, 2]
+    click_line(at, ".0", 0, ticked=[0, 1])  # unticks the third
+    assert highlight(at) == (Rows(("row-3", "row-7")),)
+    search(at, "Question 7:")  # narrows the table, and keeps the ticks
+    assert shown(at) == [8]
+    assert lit(at) == "1 row highlighted"
+    at.button(key="highlight.clear").click().run()
+    assert highlight(at) == () and len(shown(at)) == 100
+
+
+def test_a_click_opens_a_row_and_the_reader_steps_through_the_list(pool, app):
+    at = app("pool")
+    search(at, "Question 1")
+    click_line(at, ".0", 2)
+    assert at.session_state[OPEN].id == "row-11"  # after row-1 and row-10
+    assert at.session_state[OPEN].rows.tolist()[:4] == [1, 10, 11, 12]
+    assert at.query_params["row"] == "row-11"
+    assert highlight(at) == (Search("Question 1"),)
+
+
+def test_the_last_bar_stands_for_the_tasks_without_a_bar(workspace, tmp_path, app):
+    lines = [{"instruction": f"do {i}", "output": "done", "category": f"task {i % 18:02}"} for i in range(180)]
+    path = tmp_path / "many.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    load_pool(str(path), workspace=workspace.root)
+    at = app("pool")
+    pick_bar(at, "pool.tasks", "15")
+    assert lit(at) == "30 rows highlighted"
+    assert describe(highlight(at)[0]) == "3 more tasks"
+    assert len({name for name in at.dataframe[0].value["task"]}) == 3
+
+
+def test_a_highlight_that_needs_a_measurement_says_so_where_there_is_none(pool, app):
+    at = app("pool")
+    terms = (Match(Filter("nll", high=1.0)),)
+    at.session_state[state.SETTINGS] = replace(at.session_state[state.SETTINGS], highlight=terms)
+    at.run()
+    assert not at.exception
+    warning = at.warning[0].value.replace("\\", "")
+    assert warning == "The highlight “NLL ≤ 1” is not applied here. NLL is not measured with the present method."
+    assert len(shown(at)) == 100
+
+
 def test_the_longest_response_can_come_first(pool, app):
     at = app("pool")
     next(box for box in at.selectbox if box.label == "Order").set_value("longest").run()
@@ -115,6 +217,8 @@ def test_the_open_row_is_shown_as_text(workspace, tmp_path, app):
     load_pool(str(path), workspace=workspace.root)
     at = app("pool")
     assert not at.exception
+    assert evil not in [block.value for block in at.text]
+    click_line(at, ".0", 1)
     assert evil in [block.value for block in at.text]
     for element in [*at.markdown, *at.caption, *at.title, *at.get("badge")]:
         assert "![x](" not in element.value

@@ -1,6 +1,6 @@
 """Charts of a pool as plain HTML: lengths of its texts, and sizes of its tasks.
 
-They are the first thing a visitor sees and nothing in them is clickable, so the browser need not load Plotly first.
+They are the first thing a visitor sees, so the browser need not load Plotly first.
 """
 
 from collections.abc import Sequence
@@ -9,13 +9,14 @@ from itertools import pairwise
 
 import numpy as np
 
-from core.schema import IntArray
+from core.schema import BoolArray, IntArray
 from pages.ui.charts import html_bars
 from pages.ui.charts.html_bars import FONT, NUMBERS, QUIET
 from pages.ui.charts.scales import tick_values
+from pages.ui.data import bins
 from pages.ui.data.bins import Values
-from pages.ui.theme import GRID, REST, SELECTED, faint
-from pages.ui.words import format_rows
+from pages.ui.theme import GRID, HIGHLIGHT, REST, SELECTED, faint
+from pages.ui.words import format_rows, task_label
 
 BINS = 48
 HEIGHT = 250  # height of the histogram in pixels
@@ -24,15 +25,19 @@ MAX_TICKS = 7  # with more ticks than this only 1, 10, 100, ... are labelled
 MAX_TASKS = 15  # drawn; the others are counted below them
 
 
-def length_histogram(prompt: IntArray, response: IntArray) -> str:
+def length_histogram(prompt: IntArray, response: IntArray, highlight: BoolArray | None = None) -> str:
     """Draw rows by the characters of their prompt and response (N,), on a logarithmic axis, without empty ones.
 
-    A bin shows its counts on hover.
+    A bin shows its counts on hover. `highlight`: (N,) the highlighted rows, drawn by their response, or by their prompt
+    if no row has a response.
     """
     both = np.concatenate([prompt[prompt > 0], response[response > 0]])
     low, high = (float(both.min()), float(both.max())) if len(both) else (1.0, 1.0)
     edges = np.geomspace(low, max(high, low * 1.5, 2.0) * 1.0001, BINS + 1)
     series = {"prompt": (prompt, REST), "response": (response, SELECTED)}
+    if highlight is not None:
+        name = "response" if response.any() else "prompt"
+        series[f"highlighted {name}"] = (series[name][0][highlight], HIGHLIGHT)
     counts = {name: np.histogram(values, edges)[0] for name, (values, _) in series.items()}
     top = 1.04 * max(1, *(int(bins.max()) for bins in counts.values()))
     areas = "".join(_area(bins / top, series[name][1]) for name, bins in counts.items())
@@ -104,23 +109,43 @@ def _ticks(edges: Values) -> str:
     return "".join(html_bars.axis_tick(100 * float(np.log(value / edges[0]) / wide), text) for value, text in ticks)
 
 
-def task_bars(names: Sequence[str | None], counts: IntArray) -> str:
-    """Draw rows per task in the given order, largest first; tasks beyond the limit are one line without a bar."""
-    shown = [("no task" if name is None else name, int(n)) for name, n in zip(names, counts, strict=True)]
-    top = max(1, *(n for _, n in shown))
-    lines = "".join(_task(name, n, n / top) for name, n in shown[:MAX_TASKS])
-    rest = shown[MAX_TASKS:]
-    if rest:
-        lines += _task(f"{len(rest):,} more {'task' if len(rest) == 1 else 'tasks'}", sum(n for _, n in rest), 0)
+def task_bars(names: Sequence[str | None], counts: IntArray, highlight: IntArray | None = None) -> str:
+    """Draw rows per task in the given order, largest first; tasks beyond the limit are one line without a bar.
+
+    `highlight`: the highlighted rows of each task, as the lower part of its bar. A line is picked by its number.
+    """
+    lit = None if highlight is None else bins.fold(highlight, MAX_TASKS + 1)
+    rows, top = bins.fold(counts, MAX_TASKS + 1), max(1, *map(int, counts))
+    labels = bins.fold_names([task_label(name) for name in names], MAX_TASKS + 1)
+    if len(names) > MAX_TASKS:
+        labels[-1] = count_rest(names)
+    lines = "".join(
+        _task(k, label, int(rows[k]), None if lit is None else int(lit[k]), 0 if k == MAX_TASKS else 1 / top)
+        for k, label in enumerate(labels)
+    )
     return f'<div role="table" aria-label="Rows per task" style="{FONT}">{lines}</div>'
 
 
-def _task(name: str, rows: int, share: float) -> str:
-    bar = f"height:14px;width:{100 * share:.2f}%;background:{SELECTED}"
-    hover = escape(f"{name}: {format_rows(rows)}")
+def count_rest(names: Sequence[str | None]) -> str:
+    """Return the tasks beyond the limit in words."""
+    rest = len(names) - MAX_TASKS
+    return f"{rest:,} more {'task' if rest == 1 else 'tasks'}"
+
+
+def _task(number: int, name: str, rows: int, highlighted: int | None, scale: float) -> str:
+    """Draw one line; a row is `scale` wide, in 0..1 of the whole."""
+    hover = f"{name}: {format_rows(rows)}" + ("" if highlighted is None else f", {highlighted:,} highlighted")
+    bars = _bar(14, rows * scale, SELECTED)
+    if highlighted and scale:
+        bars += _bar(6, highlighted * scale, f"{HIGHLIGHT};margin-top:-6px")
     return (
-        f'<div role="row" title="{hover}" style="display:flex;align-items:center;height:21px;'
-        f'gap:8px"><div role="rowheader" style="flex:0 0 36%;text-align:right;overflow:hidden;white-space:nowrap;'
-        f'text-overflow:ellipsis">{escape(name)}</div><div style="flex:1 1 auto"><div style="{bar}"></div></div>'
+        f'<div role="row" title="{escape(hover)}"{html_bars.pick_attributes(str(number))} '
+        f'style="display:flex;align-items:center;height:21px;gap:8px">'
+        f'<div role="rowheader" style="flex:0 0 36%;text-align:right;overflow:hidden;white-space:nowrap;'
+        f'text-overflow:ellipsis">{escape(name)}</div><div style="flex:1 1 auto">{bars}</div>'
         f'<div role="cell" style="flex:0 0 4.5em;text-align:right;{NUMBERS}">{rows:,}</div></div>'
     )
+
+
+def _bar(height: int, share: float, look: str) -> str:
+    return f'<div style="height:{height}px;width:{100 * share:.2f}%;background:{look}"></div>'

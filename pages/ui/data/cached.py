@@ -157,12 +157,6 @@ def sorted_rows(pool: Pool, column: str, *, descending: bool) -> IntArray:
     return _frozen(np.argsort(-values if descending else values, kind="stable"))
 
 
-@keep(show_spinner="Searching")
-def search_rows(pool: Pool, text: str, limit: int) -> IntArray:
-    """Return the first `limit` rows with `text` in prompt or response, ascending, read-only."""
-    return _frozen(pools.search(pool, text, limit=limit))
-
-
 @keep(MAX_POOLS)
 def answer_key(pool: Pool) -> dict[str, dict[str, Any]] | None:
     """Return the planted faults of the demo pool by row id; None for any other pool."""

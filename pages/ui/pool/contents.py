@@ -1,9 +1,8 @@
-"""What is in a pool: headline, lengths and tasks, skipped rows, mapping, and a table of rows."""
+"""What is in a pool: headline, lengths and tasks, skipped rows, and mapping."""
 
-from collections.abc import Sequence
 from dataclasses import asdict, replace
+from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import orjson
@@ -11,26 +10,22 @@ import pyarrow.compute as pc
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from core.errors import WinnowError
 from core.measurement.runs import list_runs
 from core.pool import pools
 from core.pool.schema_detection import SCHEMAS
 from core.pool.validation import SET_ASIDE_SCHEMA
-from core.schema import FieldMap, IntArray, Pool, Row
+from core.schema import BoolArray, FieldMap, Pool
 from core.workspace.files import atomic_path
-from core.workspace.folder import content_key
 from pages.ui import glossary
-from pages.ui.charts import pool as pooldrawn
+from pages.ui.charts import pool as charts
+from pages.ui.controls import pick_bars
 from pages.ui.data import cached
-from pages.ui.pool import opening
+from pages.ui.pool import opening, rows
 from pages.ui.row import duplicates
 from pages.ui.shell import show, state
 from pages.ui.words import escape_markdown, the_model
 
-PAGE = 100  # rows of the table sent to the browser at once
-MAX_MATCHES = 10_000  # most rows that a search returns
-CELL_LENGTH = 300  # characters of a text in the table
-HEIGHT = 520  # pixels of the table and of the open row
+PAGE = 100  # skipped rows sent to the browser at once
 
 
 def headline(pool: Pool) -> None:
@@ -87,25 +82,31 @@ def _count_tokens(pool: Pool) -> tuple[int, str] | None:
     return int(tokens.sum()), the_model(str(runs[0].model["name"]))
 
 
-def pictures(pool: Pool) -> None:
-    """Draw lengths and tasks, side by side."""
-    left, right = st.columns(2)
+def pictures(pool: Pool, highlight: BoolArray | None) -> None:
+    """Draw lengths and tasks, side by side; a click on a task highlights its rows."""
+    left, right = show.columns(2)
     with left.container(border=True, height="stretch"):
         st.markdown("**Lengths** of prompts and responses")
-        st.html(_length_histogram(pool))
+        st.html(_length_histogram(pool, _digest(highlight), highlight))
     with right.container(border=True, height="stretch"):
         st.markdown("**Tasks** by number of rows")
         names, codes = cached.tasks(pool)
         if names == (None,):
             st.caption("No field is mapped to the task. You can choose one under Mapping.")
             return
-        st.html(pooldrawn.task_bars(names, np.bincount(codes, minlength=len(names))))
+        lit = None if highlight is None else np.bincount(codes[highlight], minlength=len(names))
+        html = charts.task_bars(names, np.bincount(codes, minlength=len(names)), lit)
+        pick_bars.draw(html, "pool.tasks", lambda key: state.pick(rows.bar_term(names, int(key))))
+
+
+def _digest(highlight: BoolArray | None) -> str:
+    return "" if highlight is None else sha256(np.packbits(highlight)).hexdigest()
 
 
 @cached.keep()
-def _length_histogram(pool: Pool) -> str:
+def _length_histogram(pool: Pool, key: str, _highlight: BoolArray | None) -> str:
     lengths = (cached.integer_column(pool, name) for name in ("prompt_chars", "response_chars"))
-    return pooldrawn.length_histogram(*lengths)
+    return charts.length_histogram(*lengths, highlight=_highlight)
 
 
 def problems(pool: Pool) -> None:
@@ -195,93 +196,3 @@ def _field_choice(place: DeltaGenerator, names: list[str], value: str | None, na
     options, label = ["", *names], name.capitalize()
     index = options.index(value or "")
     return place.selectbox(label, options, index, key=f"{key}.{name}", format_func=lambda one: one or "none") or None
-
-
-# Table
-
-SORTS = {
-    "file": ("file order", None, False),
-    "longest": ("longest responses first", "response_chars", True),
-    "shortest": ("shortest responses first", "response_chars", False),
-    "long_prompt": ("longest prompts first", "prompt_chars", True),
-    "short_prompt": ("shortest prompts first", "prompt_chars", False),
-}
-
-
-@st.fragment
-def table(pool: Pool) -> None:
-    """Draw all rows, a page at a time, and the selected one next to them."""
-    names, _ = cached.tasks(pool)
-    prefix = f"browse.{pool.fingerprint[:8]}"  # another pool starts afresh
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        text = st.text_input("Search prompts and responses", key=f"{prefix}.text", icon=":material/search:")
-        task = st.selectbox(
-            "Task",
-            ["all", *range(len(names))],
-            key=f"{prefix}.task",
-            format_func=lambda one: "all" if one == "all" else names[one] or "no task",
-        )
-        sort = st.selectbox("Order", list(SORTS), key=f"{prefix}.sort", format_func=lambda one: SORTS[one][0])
-        number = st.container(width=130)
-    try:
-        rows = matching_rows(pool, text, task, sort)
-    except WinnowError as error:
-        show.error(error)
-        return
-    if not len(rows):
-        st.caption("No rows match. Change the search or the task.")
-        return
-    pages = -(-len(rows) // PAGE)
-    view = f"{prefix}.{content_key({'text': text, 'task': task, 'sort': sort})}"  # another view starts on page 1
-    start = PAGE * (number.number_input("Page", 1, pages, key=f"{view}.page", disabled=pages == 1) - 1)
-    opened = pools.read_rows(pool, rows[start : start + PAGE].tolist())
-    _draw_rows(pool, rows, start, opened, f"{view}.{start}")
-    limit = f"; a search finds at most {MAX_MATCHES:,}" if text.strip() and len(rows) == MAX_MATCHES else ""
-    st.caption(f"Rows {start + 1:,}–{start + len(opened):,} of {len(rows):,}{limit}. Click a row to open it.")
-
-
-def matching_rows(pool: Pool, text: str, task: Any, sort: str) -> IntArray:
-    """Return the rows that match, in the order `sort`."""
-    _, column, descending = SORTS[sort]
-    order = np.arange(len(pool)) if column is None else cached.sorted_rows(pool, column, descending=descending)
-    if task != "all":
-        order = order[cached.tasks(pool)[1][order] == task]
-    return order[np.isin(order, cached.search_rows(pool, text.strip(), MAX_MATCHES))] if text.strip() else order
-
-
-def _draw_rows(pool: Pool, listed: IntArray, start: int, rows: Sequence[Row], key: str) -> None:
-    """Draw one page of rows as a table; a click opens a row in the reader."""
-
-    def take() -> None:
-        if cells := state.widget_value(key)["selection"]["cells"]:
-            state.open_row(pool, listed, start + cells[0][0])
-
-    text, number = st.column_config.TextColumn, st.column_config.NumberColumn
-    table = [
-        {
-            "file": row.file,
-            "line": row.line,
-            "task": row.task,
-            "prompt": row.prompt[:CELL_LENGTH],
-            "response": row.response and row.response[:CELL_LENGTH],
-            "characters": len(row.prompt) + len(row.response or ""),
-        }
-        for row in rows
-    ]
-    show.pick_row(
-        table,
-        alt="Rows of the pool",
-        height=HEIGHT,
-        key=key,
-        on_select=take,
-        row_height=34,
-        column_order=[name for name in table[0] if name not in ("file", "task") or any(one[name] for one in table)],
-        column_config={
-            "file": text(width=90),
-            "line": number(format="%d", width=50),
-            "task": text(width=105),
-            "prompt": text(width=180),
-            "response": text(width=180),
-            "characters": number(format="localized", width=80),
-        },
-    )

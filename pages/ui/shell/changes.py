@@ -120,6 +120,14 @@ def remove_term(term: Term) -> None:
     change(highlight=tuple(one for one in settings().highlight if one != term))
 
 
+def replace_term(old: Term | None, new: Term | None) -> None:
+    """Replace a term of the highlight by another, or add one; None: there is none."""
+    now = tuple(new if term == old else term for term in settings().highlight)
+    if old is None:
+        now = (*now, new)
+    change(highlight=tuple(term for term in now if term is not None))
+
+
 def clear_highlight() -> None:
     """Highlight no rows."""
     change(highlight=())

@@ -19,6 +19,7 @@ from pages.ui.shell.changes import (
     redo_words,
     remove_pin,
     remove_term,
+    replace_term,
     set_param,
     set_params,
     undo,

@@ -1,5 +1,7 @@
 """The bar: method, budget, settings, filters, undo and highlight, the same on every page that shows a selection."""
 
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import streamlit as st
@@ -8,12 +10,13 @@ from streamlit.delta_generator import DeltaGenerator
 from core.errors import WinnowError
 from core.measurement.runs import Run
 from core.methods.combined import NAME as COMBINED
-from core.schema import Pool
+from core.schema import BoolArray, Pool
 from pages.ui.controls import budget, combination, filters, tags
 from pages.ui.data import live_selection
 from pages.ui.data.live_selection import LiveSelection
 from pages.ui.shell import show, state
 from pages.ui.shell.open_row import FOLLOWER, HAS_PAGE
+from pages.ui.shell.terms import Term
 from pages.ui.workbench import chips, highlight
 
 
@@ -55,6 +58,23 @@ def draw(pool: Pool, place: DeltaGenerator, limits: DeltaGenerator | None = None
         chips.draw(pool, run, live.highlight, live.selection.rows)
     show.warning(*failures)
     return run, live
+
+
+def draw_highlight(pool: Pool, place: DeltaGenerator, listed: Sequence[Term]) -> list[BoolArray | None]:
+    """Draw the highlight alone, for a page without a selection, where there is one. Return its rows.
+
+    Return also the rows that match only the terms `listed`.
+    """
+    run, live, terms = state.run(pool), None, state.settings().highlight
+    if run is not None and terms:
+        with suppress(WinnowError):  # of settings that cannot be applied; the pages of the selection show it
+            live = live_selection.evaluate(pool, run, state.recipe(pool))
+    mask, failures = highlight.evaluate(pool, run, live, terms)
+    if terms:
+        with place.container(horizontal=True, vertical_alignment="center", gap="small"):
+            chips.draw(pool, run, mask, None if live is None else live.selection.rows)
+    show.warning(*failures)
+    return [mask, mask if len(listed) == len(terms) else highlight.evaluate(pool, run, live, listed)[0]]
 
 
 def _evaluate(pool: Pool, run: Run) -> tuple[LiveSelection, list[str]]:

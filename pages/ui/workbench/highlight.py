@@ -12,11 +12,11 @@ from core.errors import RecipeError, WinnowError
 from core.measurement.lookup import find_signal
 from core.measurement.runs import Run
 from core.methods import build_method
+from core.pool import pools
 from core.schema import BoolArray, Method, Pool, Reading
 from core.selection.filters import Filter, apply_filters
 from core.selection.recipe import DERIVED_TASK, POOL_NUMBERS, POOL_TEXTS, filter_columns
 from core.selection.tags import tag_columns
-from core.selection.text_search import contains_text
 from pages.ui.controls import contenders
 from pages.ui.data import bins, cached, live_selection
 from pages.ui.data.bins import Values
@@ -142,9 +142,9 @@ def _task_names(pool: Pool, key: str, _groups: Grouping) -> pa.ChunkedArray:
     return pa.chunked_array([pa.array(_groups.names, pa.string()).take(pa.array(_groups.codes))])
 
 
-@cached.keep()
+@cached.keep(show_spinner="Searching")
 def _search(pool: Pool, text: str) -> BoolArray:
-    found = contains_text(pool.rows["prompt"], text) | contains_text(pool.rows["response"], text)
+    found = _mask(pools.search(pool, text, limit=len(pool)), len(pool))
     found.flags.writeable = False
     return found
 

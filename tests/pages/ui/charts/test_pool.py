@@ -97,6 +97,27 @@ def test_tasks_beyond_the_limit_are_counted_and_have_no_bar():
     assert rows(pool.task_bars([f"t{k}" for k in range(16)], np.full(16, 2)))[-1] == ("1 more task", "2")
 
 
+def test_highlighted_rows_are_a_part_of_each_bar_and_said_in_words():
+    html = pool.task_bars(["qa", None, "code"], np.array([2000, 1000, 500]), np.array([500, 0, 500]))
+    assert re.findall(r'title="([^"]*)"', html) == [
+        "qa: 2,000 rows, 500 highlighted",
+        "no task: 1,000 rows, 0 highlighted",
+        "code: 500 rows, 500 highlighted",
+    ]
+    assert re.findall(r"width:([\d.]+)%", html) == ["100.00", "25.00", "50.00", "25.00", "25.00"]
+    many = pool.task_bars([f"t{k}" for k in range(17)], np.full(17, 2), np.arange(17))
+    assert "2 more tasks: 4 rows, 31 highlighted" in many  # 15 + 16
+
+
+def test_lengths_of_highlighted_rows_are_drawn_over_the_others():
+    lit = np.array([True, False, False, True, False])
+    html = pool.length_histogram(PROMPT, RESPONSE, lit)
+    counts = [int(n) for n in re.findall(r"(\d+) highlighted responses", html)]
+    assert sum(counts) == 2 and counts[-1] == 1
+    prompts_only = pool.length_histogram(PROMPT, np.zeros(5, np.int64), lit)
+    assert sum(int(n) for n in re.findall(r"(\d+) highlighted prompts", prompts_only)) == 2
+
+
 def tags(html):
     return set(re.findall(r"<(\w+)", html))
 
