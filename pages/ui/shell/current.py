@@ -82,9 +82,6 @@ def need_run() -> Run:
     if current is not None:
         return current
     now, label = settings(), METHODS[settings().method].label
-    if not is_set_up(now.method):
-        sentence = "Choose at least two measured methods: their ranks become one order."
-        show.empty_page("No methods are combined yet", sentence, page="select")
     job = running.find(pool, method(now), now.reading, now.seed)
     _offer_measured(pool)
     if job is not None:
