@@ -163,14 +163,16 @@ def test_at_most_three_curves_are_lit_and_one_more_replaces_the_first(page):
     (unlit,) = set(lit.options) - set(lit.value)
     first, *others = lit.value
     pick(page, "compare.lit", [*lit.value, unlit])
-    assert page.pills(key="compare.lit").value == [*others, unlit]
+    kept = sorted([*others, unlit], key=lit.options.index)
+    assert page.pills(key="compare.lit").value == kept
     spec = json.loads(next(one for one in page.get("plotly_chart") if "compare.curves" in one.proto.id).proto.spec)
     curves = {trace["name"]: trace for trace in spec["data"][1:]}
     assert {name for name, trace in curves.items() if "marker" in trace} == {*others, unlit}
     assert curves[first]["mode"] == "lines"
     assert "fullData.name" in curves[first]["hovertemplate"]  # a grey curve tells its name
     open_tab(open_tab(page, "Rows"), "Agreement")
-    assert page.pills(key="compare.lit").value == [*others, unlit]
+    assert page.pills(key="compare.lit").value == kept
+    assert page.query_params["curves"] == ".".join(str(lit.options.index(name)) for name in kept)
 
 
 def test_the_legend_names_every_entry_but_the_reference(page):

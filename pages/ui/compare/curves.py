@@ -1,7 +1,7 @@
 """Curves of the overlap at every budget: at most three in colour, the others grey."""
 
 from collections.abc import Mapping, Sequence
-from functools import partial
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -13,12 +13,12 @@ from pages.ui import glossary
 from pages.ui.charts import figures, overlap, overlap_tables
 from pages.ui.charts.overlap import Look
 from pages.ui.compare.entries import SHARES, Comparison, Entry, overlap_curve
+from pages.ui.controls.contenders import names_digest
 from pages.ui.shell import show, state
 from pages.ui.words import escape_markdown, join_words
 
 TABLE_BUDGETS = (1, 2, 5, 10, 20, 30, 50, 75)  # percent: budgets of the table
 MAX_LIT = 3  # curves drawn in colour; the others are grey
-LIT_KEY = "compare.curves.lit"  # labels of the curves that the visitor chose in this tab
 
 
 def draw(pool: Pool, comparison: Comparison, first: Entry, looks: Sequence[Look]) -> None:
@@ -55,23 +55,30 @@ def draw(pool: Pool, comparison: Comparison, first: Entry, looks: Sequence[Look]
 
 def _choose_lit(overlaps: Mapping[str, Overlap]) -> list[str]:
     """Draw the choice of the curves in colour, if there are too many; return their labels."""
-    if len(overlaps) <= MAX_LIT:
-        return list(overlaps)
-    kept = [name for name in state.session_value(LIT_KEY) or () if name in overlaps]
-    lit = kept or strongest(overlaps)
+    names = list(overlaps)
+    if len(names) <= MAX_LIT:
+        return names
+    numbers = {
+        one: ".".join(map(str, one)) for k in range(1, MAX_LIT + 1) for one in combinations(range(len(names)), k)
+    }
+    default = numbers[tuple(map(names.index, strongest(overlaps)))]
+    kept = state.view_choice("curves", list(numbers.values()), f"compare.lit.{names_digest(names)}", default)
+    lit = [names[int(number)] for number in str(state.widget_value(kept["key"])).split(".")]
+
+    def take(picked: Sequence[str]) -> None:
+        added = [name for name in picked if name not in lit]
+        places = sorted(map(names.index, [*(name for name in lit if name in picked), *added][-MAX_LIT:]))
+        if places:
+            state.set_widget(kept["key"], numbers[tuple(places)])
+            kept["on_change"]()
+
     show.choose_many(
         f"Curves in colour (at most {MAX_LIT})",
-        list(overlaps),
+        names,
         help="The others are grey; hover over one for its name. At first, the three that differ most from chance.",
-        **state.bind("compare.lit", lit, partial(_set_lit, lit)),
+        **state.bind("compare.lit", lit, take),
     )
     return lit
-
-
-def _set_lit(before: Sequence[str], names: Sequence[str]) -> None:
-    """Keep the curves that the visitor chose; one more than MAX_LIT replaces the one chosen first."""
-    ordered = [name for name in before if name in names] + [name for name in names if name not in before]
-    state.set_widget(LIT_KEY, ordered[-MAX_LIT:])
 
 
 def strongest(overlaps: Mapping[str, Overlap]) -> list[str]:

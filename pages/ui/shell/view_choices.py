@@ -25,6 +25,7 @@ NAMES = {  # in an address -> in words
     "dim": "dimming of unselected rows",
     "tab": "tab",
     "reference": "reference",
+    "curves": "choice of curves",
     "group": "grouping",
     "rows": "set of rows",
     "other": "method to compare with",
