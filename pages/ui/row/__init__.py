@@ -3,6 +3,7 @@
 table              a table of rows; a click on a row opens it
 reader             the open row, docked at the right
 keys               keys of the keyboard, and what each does
+anchor             script that keeps what was clicked where it is on the screen
 pins               rows that are included or excluded always
 tags               the tags of a row, and buttons that add one to rows or remove it
 inspector          the parts of an open row, one of them drawn

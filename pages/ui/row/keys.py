@@ -15,6 +15,7 @@ import streamlit as st
 
 from core.schema import IntArray, Pool
 from pages.ui.row import pins, tags
+from pages.ui.row.anchor import KEEP_PLACE
 from pages.ui.shell import open_row, state
 
 KEY = "keys"
@@ -61,7 +62,11 @@ export default function ({ data, setStateValue, setTriggerValue }) {
         }
     };
     document.addEventListener("keydown", press, true);
-    return () => document.removeEventListener("keydown", press, true);
+    const release = keepPlace();
+    return () => {
+        document.removeEventListener("keydown", press, true);
+        release();
+    };
 }
 
 function isField(element) {
@@ -74,7 +79,7 @@ function find(name, what) {
     return name && document.querySelector(`.st-key-${name.replaceAll(".", "-")} ${what}`);
 }
 """
-_listener = st.components.v2.component("winnow.keys", js=_LISTEN)
+_listener = st.components.v2.component("winnow.keys", js=_LISTEN + KEEP_PLACE)
 
 
 @st.fragment
