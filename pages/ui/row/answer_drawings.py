@@ -12,12 +12,12 @@ from pages.ui.charts.html_bars import FONT, NUMBERS, QUIET
 from pages.ui.data.bins import Values
 from pages.ui.theme import EXTRA, GRID, REST, faint
 
-SIDE = 220  # pixels of the map
+SIDE = 190  # pixels of the map
 DOT, DOT_COLOUR = 20, "#2569A8"  # dark enough for the white numbers on it
 MARGIN = 0.12  # share of the frame on each side, so that dots stay inside
 MERGE_DISTANCE = 0.045  # share of the frame: closer dots are merged
 MIN_HALF_FRAME = 0.1  # least half frame: answers that hardly differ are not magnified
-CELL = 30
+CELL = 28
 
 
 def answer_map(places: Values) -> str:

@@ -14,8 +14,6 @@ from pages.ui.row.scores import describe_score
 from pages.ui.shell import show
 from pages.ui.words import join_words
 
-ANSWERS_PER_LINE = 5  # answers side by side
-HEIGHT = 260  # pixels of one answer
 MAX_TABLE = 12  # most answers whose similarities are shown as a table
 ENDED = {STOP: "complete", LENGTH: "hit the token limit"}
 SCORES = ("dispersion", "anisotropy")
@@ -30,14 +28,14 @@ def draw(pool: Pool, run: Run, row: Row) -> None:
     lines = [describe_score(name, columns[name], row.index) for name in SCORES]
     st.html(drawings.score_table([line for line in lines if np.isfinite(line.value)]))
     _describe_missing(answers)
-    left, right, _ = st.columns([3, 3, 5], gap="large")
-    with left:
-        st.caption("Map: nearby answers are similar.")
-        st.html(answer_drawings.answer_map(answer_coordinates(answers.gram)))
-    with right:
+    with st.container(horizontal=True, gap="medium"):
+        with st.container(width=answer_drawings.SIDE):
+            st.caption("Map: nearby answers are similar.")
+            st.html(answer_drawings.answer_map(answer_coordinates(answers.gram)))
         if len(answers.texts) <= MAX_TABLE:
-            st.caption("Pairwise similarity (1 = identical).")
-            st.html(answer_drawings.similarity_table(answers.gram))
+            with st.container(width="content"):
+                st.caption("Pairwise similarity (1 = identical).")
+                st.html(answer_drawings.similarity_table(answers.gram))
     _draw_texts(answers)
 
 
@@ -54,13 +52,9 @@ def _describe_missing(answers: RowAnswers) -> None:
 
 
 def _draw_texts(answers: RowAnswers) -> None:
-    """Draw the answers side by side, each with its number, length and end."""
-    numbered = list(enumerate(zip(answers.texts, answers.tokens, answers.ended, strict=True), start=1))
-    for start in range(0, len(numbered), ANSWERS_PER_LINE):
-        places = st.columns(min(len(numbered), ANSWERS_PER_LINE))
-        for place, (number, answer) in zip(places, numbered[start : start + ANSWERS_PER_LINE], strict=False):
-            with place:
-                _draw_text(number, *answer)
+    """Draw the answers below each other, each with its number, length and end."""
+    for number, answer in enumerate(zip(answers.texts, answers.tokens, answers.ended, strict=True), start=1):
+        _draw_text(number, *answer)
 
 
 def _draw_text(number: int, text: str | None, tokens: int | None, ended: str | None) -> None:
@@ -70,7 +64,7 @@ def _draw_text(number: int, text: str | None, tokens: int | None, ended: str | N
     length = [] if tokens is None else [f"{tokens:,} tokens"]
     st.caption(" · ".join([f"**{number}**", *length, ENDED.get(ended or "", "unknown end")]))
     if text.strip():
-        with st.container(height=HEIGHT, border=True):
+        with st.container(border=True):
             show.prose(text)
     else:
         st.caption("Empty answer.")

@@ -121,7 +121,7 @@ def score_table(lines: Sequence[ScoreLine]) -> str:
         )
         for one in lines
     ]
-    return _table("Scores of this row", ("Score", "Value", "", "Percentile", "Meaning"), body, (12, 6, 14, 8, 34))
+    return _table("Scores of this row", ("Score", "Value", "", "Percentile", "Meaning"), body, (14, 9, 14, 9, 56))
 
 
 def _term(line: ScoreLine) -> str:
@@ -142,7 +142,7 @@ def rank_table(lines: Sequence[RankLine], budget: str) -> str:
         note = f'<span style="{QUIET}"> · {escape(one.reason)}</span>' if one.reason else ""
         body.append([escape(one.label), *cells, selected + note])
     head = ("Method", "Rank", "", "Top", f"At {budget}")
-    return _table("Rank of this row under every method", head, body, (14, 12, 14, 8, 26))
+    return _table("Rank of this row under every method", head, body, (12, 15, 8, 7, 17))
 
 
 def _format_share(share: float) -> str:

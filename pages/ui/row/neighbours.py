@@ -1,5 +1,6 @@
 """Neighbours of one row: the nearest selected row, with its text, and the duplicates of the row."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,8 @@ from pages.ui.shell import show, state
 from pages.ui.words import escape_markdown, format_rows
 
 EMBEDDINGS = {"response_embedding": "Responses", "prompt_embedding": "Prompts"}
-HEIGHT = 300  # pixels of each of the two rows
+NEAREST = 20  # most similar selected rows that the reader steps through once the first is open
+OPEN_HELP = f"Open it here; J then opens the next of the {NEAREST} most similar selected rows, and B returns."
 MAX_LISTED = 50  # duplicates in the table
 MAX_ROWS = 16  # rows whose similarities are cached: 4 MB each at a million rows
 
@@ -28,20 +30,14 @@ MAX_ROWS = 16  # rows whose similarities are cached: 4 MB each at a million rows
 def draw(pool: Pool, row: Row, selection: Selection, *, key: str) -> None:
     """Draw duplicates, which need no model, and the nearest selected row."""
     for kind, duplicates in find_duplicates(pool, row.index).items():
-        _draw_duplicates(pool, row, duplicates, kind, selection)
+        _draw_duplicates(pool, row, duplicates, kind, selection, key)
     run = find_signal(cached.workspace(), pool, "base", state.settings().reading)
     if run is None:
         st.caption("Similar rows are found by a model's embeddings. Measure the pool on the Measure page.")
         return
-    heading, choice = st.columns([4, 1], vertical_alignment="bottom")
     columns = {n: label for n, label in EMBEDDINGS.items() if n != "response_embedding" or row.response is not None}
-    with choice:
-        by = show.choose("Similarity of", columns, f"{key}.by.{len(columns)}")
-    similarity = row_similarities(pool, run, by, row.index)
-    with heading:
-        other = _describe_nearest(pool, row, similarity, selection, EMBEDDINGS[by].lower())
-    if other is not None:
-        _draw_pair(row, other)
+    by = show.choose("Similarity of", columns, f"{key}.by.{len(columns)}", label_visibility="collapsed")
+    _draw_nearest(pool, row, row_similarities(pool, run, by, row.index), selection, EMBEDDINGS[by].lower(), key)
 
 
 # Nearest
@@ -62,33 +58,26 @@ def _row_vector(parts: Parts, column: str, row: int) -> Any:
     return parts.values(number, column)[position]
 
 
-def _describe_nearest(pool: Pool, row: Row, similarity: FloatArray, selection: Selection, noun: str) -> Row | None:
-    """Describe how the nearest selected row compares with this one. Return that row; None if there is none."""
-    nearest = find_nearest(similarity, selection.rows, 1, exclude=row.index)
+def _draw_nearest(pool: Pool, row: Row, similarity: FloatArray, selection: Selection, noun: str, key: str) -> None:
+    """Draw the nearest selected row and how it compares with this one, or that there is none."""
+    nearest = find_nearest(similarity, selection.rows, NEAREST, exclude=row.index)
     if not len(nearest):
         st.caption("No other row is selected, so there is nothing to compare with.")
-        return None
-    other = read_rows(pool, nearest.tolist())[0]
+        return
+    other = read_rows(pool, nearest[:1].tolist())[0]
     median = float(np.nanmedian(similarity[selection.rows]))
     st.markdown(f"**Most similar selected row: {compare_texts(row, other)}**")
     st.caption(
         f"Cosine similarity of the {noun}: {similarity[other.index]:.3f} (1 = identical); median of the selected "
         f"rows: {median:.3f}. Computed from the base model's mean hidden states."
     )
-    return other
-
-
-def _draw_pair(row: Row, other: Row) -> None:
-    for place, (name, one) in zip(st.columns(2), (("This row", row), (_title(other), other)), strict=True):
-        with place, st.container(height=HEIGHT, border=True):
-            with st.container(horizontal=True, vertical_alignment="center"):
-                st.badge(escape_markdown(name), color="gray")
-                st.text(one.id)
-            show.turns(one)
-
-
-def _title(row: Row) -> str:
-    return row.place if row.file else row.place.capitalize()
+    with st.container(border=True):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.badge(escape_markdown(other.place if other.file else other.place.capitalize()), color="gray")
+            st.text(other.id, width="stretch")
+            open_similar = partial(state.open_row, pool, nearest, similar=True)
+            show.action("Open", "menu_book", f"{key}.nearest", open_similar, help=OPEN_HELP)
+        show.turns(other)
 
 
 def compare_texts(row: Row, other: Row) -> str:
@@ -123,7 +112,7 @@ def _group(duplicate_of: IntArray, row: int) -> IntArray:
     return np.concatenate([[first], np.flatnonzero(duplicate_of == first)]).astype(np.int64)
 
 
-def _draw_duplicates(pool: Pool, row: Row, duplicates: IntArray, kind: str, selection: Selection) -> None:
+def _draw_duplicates(pool: Pool, row: Row, duplicates: IntArray, kind: str, selection: Selection, key: str) -> None:
     if len(duplicates) < 2:
         st.caption(f":material/check: The pool has no {kind} of this row.")
         return
@@ -139,6 +128,13 @@ def _draw_duplicates(pool: Pool, row: Row, duplicates: IntArray, kind: str, sele
         "Which": ["this row" if one.index == row.index else "" for one in shown],
     }
     styles = {"Line": st.column_config.NumberColumn(format="%d")}
-    st.dataframe(table, hide_index=True, width="content", column_config=styles, alt=f"Rows that are {kind}")
-    if len(duplicates) > MAX_LISTED:
-        st.caption(f"First {MAX_LISTED} of {format_rows(len(duplicates))}.")
+    table_key = f"{key}.{kind.split()[0]}.{row.index}"
+
+    def open_line() -> None:
+        if cells := state.widget_value(table_key)["selection"]["cells"]:
+            state.open_row(pool, duplicates, cells[0][0], similar=True)
+
+    look = {"width": "content", "column_config": styles, "alt": f"Rows that are {kind}"}
+    show.pick_row(table, key=table_key, on_select=open_line, **look)
+    first = f"First {MAX_LISTED} of {format_rows(len(duplicates))}. " if len(duplicates) > MAX_LISTED else ""
+    st.caption(f"{first}Click a row to open it.")

@@ -99,7 +99,7 @@ def _draw_tags(pool: Pool, row: Row) -> None:
 
 
 def _draw_marks(pool: Pool, run: Run | None, selection: Selection | None, row: Row, task: str | None) -> None:
-    """Draw in two lines the state of the row with its rank and scores, and where it comes from."""
+    """Draw in short the state of the row with its rank and scores, and where it comes from."""
     pin = pins.find_pin(row.id)
     marks = [] if run is None or selection is None else list_marks(run, selection, row.index)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
@@ -109,7 +109,7 @@ def _draw_marks(pool: Pool, run: Run | None, selection: Selection | None, row: R
             st.badge(escape_markdown(marks[0]), color="blue" if marks[0].startswith("selected") else "gray")
         for mark in duplicates.duplicate_marks(pool, row.index):
             st.badge(escape_markdown(mark), color="orange")
-    st.caption(escape_markdown(" · ".join([*marks[1:], task or "no task", row.place])))
+        st.caption(escape_markdown(" · ".join([*marks[1:], task or "no task", row.place])))
 
 
 def _find_selection(pool: Pool, run: Run | None) -> Selection | None:

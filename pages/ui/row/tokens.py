@@ -122,10 +122,8 @@ def _draw_strip(views: Mapping[str, TokenView], key: str, *, cut: Mapping[str, i
     if not len(base):
         st.caption("This row has no response, so it has no token scores.")
         return
-    left, right = st.columns([2, 5], vertical_alignment="center")
-    with left:
+    with st.container(horizontal=True, vertical_alignment="center"):
         what = show.choose("Shown", QUANTITIES, f"{key}.measure", label_visibility="collapsed", persist_state="session")
-    with right:
         st.html(drawings.token_legend(what, calibrated=CALIBRATED in views))
     st.html(drawings.token_strip(views, what, MAX_TOKENS))
     st.caption(summary(views, what, cut=cut))

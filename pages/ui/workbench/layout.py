@@ -17,7 +17,8 @@ div:has(> .st-key-bar) {{ position: sticky; top: {header}; z-index: 99; }}
 .st-key-bar {{ background: {background}; padding: 0.5rem 0; border-bottom: 1px solid rgba(128, 138, 150, 0.3); }}
 div:has(> .st-key-dock) {{ position: sticky; top: calc({header} + {bar}); }}
 .st-key-dock {{ max-height: calc(100vh - {header} - {bar} - 1rem); overflow-y: auto; flex-wrap: nowrap; }}
-.st-key-reader-head {{ position: sticky; top: 0; z-index: 1; background: {background}; padding: 0.75rem 0; }}
+.st-key-reader-head {{ position: sticky; top: 0; z-index: 1; background: {background}; padding: 0.5rem 0 0.25rem; }}
+@media (min-width: 641px) {{ .stMainBlockContainer {{ padding-left: 2.5rem; padding-right: 2.5rem; }} }}
 @media (max-width: 640px) {{
   div:has(> .st-key-bar), div:has(> .st-key-dock) {{ position: static; }}
   div:has(> div > div > div > .st-key-dock), div:has(> div > div > .st-key-dock) {{ order: -1; }}
@@ -54,6 +55,6 @@ def open_page(title: str, pool: Pool | None = None, *, bar: bool = False) -> Pla
     if opened.rows is None:
         highlight.list_rows(pool)
     body, side = st.columns(reader.widths(), gap="medium")
-    with side, st.container(key="dock"), st.container(border=True):
+    with side, st.container(key="dock"), st.container(border=True, gap="small"):
         reader.draw(pool)
     return Places(heading, bar_place, body)
