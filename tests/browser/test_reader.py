@@ -1,117 +1,281 @@
-"""The reader in a real browser: a click anywhere on a row opens it, keys drive it, a pin keeps its place."""
+"""The reader in a real browser: keys drive it, it keeps its place, and triage by the keyboard loses nothing."""
 
 import json
 import re
+import time
 from dataclasses import asdict
+from statistics import median
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from core.pool.pools import load_pool
 from core.schema import Reading
-from core.workspace.files import write_json
+from core.workspace.files import read_json, write_json
 from tests.browser.test_journey import go_to, run_core, wait_until_idle
 
-ROWS, ROW_HEIGHT = 60, 34
+ROWS, ROW_HEIGHT = 240, 34
+DECISIONS, MAX_SECONDS = 100, 0.7  # of triage, and for one decision: a pin and the next row
+HEAD = ".st-key-reader-head"
 CODE = "Here it is:\n```python\ndef answer():\n    return 42\n```\n![x](http://evil.example/x.png) <b>plain</b>"
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory):
-    """Measure a pool for a baseline, which needs no training."""
+def measured(tmp_path_factory):
+    """Measure a pool for a baseline, which needs no training. Its rows rank from the last to the first."""
     folder = tmp_path_factory.mktemp("reader")
     file, root = folder / "small.jsonl", folder / "workspace"
     rows = [{"id": f"row-{i}", "instruction": f"Question {i}?", "output": f"{'so ' * i}{CODE}"} for i in range(ROWS)]
+    rows[10] = {**rows[20], "id": "row-10"}
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     run_core("measure", str(file), "--method", "longest", "--workspace", str(root))
-    pool = load_pool(str(file), workspace=root)
+    return root, load_pool(str(file), workspace=root).fingerprint
+
+
+@pytest.fixture
+def workspace(measured):
+    """Return the workspace with fresh settings."""
+    root, fingerprint = measured
     current = {"format": 1, "method": "longest", "params": {}, "reading": asdict(Reading()), "seed": 0}
     current |= {"budget": "50%", "threshold": None, "filters": [], "pins": [], "also": []}
-    write_json(root / "selections" / pool.fingerprint / "current.json", current)
+    write_json(root / "selections" / fingerprint / "current.json", current)
     return root
 
 
-def open_id(page: Page) -> str:
+@pytest.fixture(scope="module")
+def address(serve, measured):
+    with serve(measured[0]) as (address, _):
+        yield address
+
+
+@pytest.fixture
+def select(page, address, workspace):
+    """Return a browser page at Select, with no row open."""
+    page.goto(address)
     wait_until_idle(page)
-    return page.get_by_test_id("stText").filter(has_text=re.compile(r"^row-\d+$")).first.inner_text()
+    go_to(page, "Select")
+    wait_until_idle(page)
+    return page
 
 
-def press(page: Page, key: str) -> str:
-    page.keyboard.press(key)
-    page.wait_for_timeout(400)
-    return open_id(page)
+def stored_pins(workspace) -> dict[str, str]:
+    (file,) = workspace.glob("selections/*/current.json")
+    return {pin["id"]: pin["side"] for pin in read_json(file)["pins"]}
 
 
-def click_line(page: Page, line: int, x: float) -> str:
+def head(page: Page):
+    return page.locator(HEAD)
+
+
+def expect_open(page: Page, row: int) -> None:
+    expect(head(page).get_by_test_id("stText").first).to_have_text(f"row-{row}")
+
+
+def press(page: Page, *keys: str) -> None:
+    for key in keys:
+        page.keyboard.press(key)
+    wait_until_idle(page)
+
+
+def expect_badge(page: Page, words: str) -> None:
+    expect(page.locator(".st-key-dock .stMarkdownBadge").filter(has_text=re.compile(words)).first).to_be_visible()
+
+
+def click_line(page: Page, line: int, x: float) -> None:
     """Click on a line of the table that is in view, at a share of its width."""
     table = page.get_by_test_id("stDataFrame").first
     table.scroll_into_view_if_needed()
     box = table.bounding_box()
     page.mouse.click(box["x"] + x * box["width"], box["y"] + ROW_HEIGHT * (line + 1.5))
-    page.wait_for_timeout(400)
-    return open_id(page)
+    wait_until_idle(page)
 
 
-def reader_top(page: Page) -> float:
-    """Return where the table begins on the screen, in pixels."""
-    return page.get_by_test_id("stDataFrame").first.bounding_box()["y"]
+def test_triage_by_the_keyboard_alone_is_quick_and_loses_nothing(select, workspace):
+    page = select
+    press(page, "j")
+    expect_open(page, ROWS - 1)
+    seconds = []
+    for k in range(DECISIONS):
+        start = time.monotonic()
+        page.keyboard.press("i" if k % 3 else "x")
+        head(page).get_by_role("button", name="Remove pin").wait_for()
+        page.keyboard.press("j")
+        head(page).get_by_text(f"row-{ROWS - 2 - k}", exact=True).wait_for()
+        seconds.append(time.monotonic() - start)
+    assert median(seconds) < MAX_SECONDS, f"slowest {max(seconds):.2f} s"
+    expected = {f"row-{ROWS - 1 - k}": "in" if k % 3 else "out" for k in range(DECISIONS)}
+    assert stored_pins(workspace) == expected
+    page.reload()
+    wait_until_idle(page)
+    expect_open(page, ROWS - 1 - DECISIONS)
+    press(page, "k")
+    expect_badge(page, "Always in" if expected["row-140"] == "in" else "Always ex")
+    assert stored_pins(workspace) == expected
 
 
-def expect_pin(page: Page, words: str) -> None:
-    expect(page.locator(".stMarkdownBadge").filter(has_text=re.compile(f"{words}$"))).to_be_visible()
+def test_keys_typed_faster_than_the_app_answers_are_all_handled_in_order(select, workspace):
+    page = select
+    press(page, "j")
+    for _ in range(15):
+        page.keyboard.press("i")
+        page.keyboard.press("j")
+    wait_until_idle(page)
+    expect_open(page, ROWS - 16)
+    assert stored_pins(workspace) == {f"row-{ROWS - 1 - k}": "in" for k in range(15)}
+    press(page, *"uuu")
+    assert len(stored_pins(workspace)) == 12
 
 
-def test_rows_are_opened_pinned_and_undone_without_losing_the_place(page, serve, workspace):
-    with serve(workspace) as (address, _):
-        page.goto(address)
-        wait_until_idle(page)
-        go_to(page, "Select")
-        page.get_by_text(re.compile("^Top ranked")).click()
-        assert open_id(page) == "row-59"  # the longest
-
-        for line, x in ((1, 0.05), (4, 0.5), (6, 0.95)):  # anywhere on a row
-            assert click_line(page, line, x) == f"row-{59 - line}"
-        assert press(page, "ArrowDown") == "row-52"
-        assert press(page, "j") == "row-51"
-        assert press(page, "k") == "row-52"
-
-        before = reader_top(page)
-        assert press(page, "i") == "row-52"
-        expect_pin(page, "Always included")
-        expect(page.get_by_text("rank 1 of 60 eligible")).to_be_visible()
-        assert reader_top(page) == pytest.approx(before, abs=3)  # the page did not jump
-        assert press(page, "x") == "row-52"
-        expect_pin(page, "Always excluded")
-        expect(page.get_by_text("The open row left the list.")).to_be_visible()
-        assert press(page, "u") == "row-52"
-        expect_pin(page, "Always included")
-        assert press(page, "u") == "row-52"
-        expect(page.get_by_role("button", name="Remove pin")).to_have_count(0)
-        assert press(page, "j") == "row-51"
-
-        field = page.get_by_placeholder("Reason")
-        field.fill("")
-        field.press_sequentially("jixu")  # letters typed into a field are no commands
-        assert field.input_value() == "jixu" and open_id(page) == "row-51"
+def test_clicks_open_rows_and_pins_keep_the_place(select):
+    page = select
+    page.get_by_text(re.compile("^Top ranked")).click()
+    for line, x in ((1, 0.05), (4, 0.5), (6, 0.95)):  # anywhere on a row
+        click_line(page, line, x)
+        expect_open(page, ROWS - 1 - line)
+    press(page, "j", "j", "k")
+    expect_open(page, ROWS - 8)
+    press(page, "i")
+    expect_open(page, ROWS - 8)
+    expect_badge(page, "Always included")
+    expect_badge(page, "selected, rank 1 of 240 eligible")
+    press(page, "x")
+    expect_open(page, ROWS - 8)
+    expect_badge(page, "Always excluded")
+    press(page, "j")
+    expect_open(page, ROWS - 9)  # the list did not move with the pin
+    press(page, "k", "u", "u")
+    expect_open(page, ROWS - 8)
+    expect(page.get_by_role("button", name="Remove pin")).to_have_count(0)
 
 
-def test_prose_is_prose_and_code_is_code(page, serve, workspace):
+def test_the_page_shows_a_pin_when_no_key_is_pressed_for_a_while(select):
+    page = select
+    page.get_by_text(re.compile("^Pinned")).click()
+    wait_until_idle(page)
+    press(page, "j", "i")
+    expect(page.get_by_test_id("stMain").get_by_text(re.compile(r"Rows 1–1 of 1\."))).to_be_visible()
+    press(page, "j", "i")
+    expect(page.get_by_test_id("stMain").get_by_text(re.compile(r"Rows 1–2 of 2\."))).to_be_visible()
+
+
+def test_letters_typed_into_a_field_are_no_commands(select, workspace):
+    page = select
+    press(page, "j", "i")
+    reason = page.locator(HEAD).get_by_placeholder("Reason")
+    reason.press_sequentially("jixu wb?/")
+    assert reason.input_value() == "jixu wb?/"
+    reason.press("Enter")
+    wait_until_idle(page)
+    expect_open(page, ROWS - 1)
+    (file,) = workspace.glob("selections/*/current.json")
+    assert read_json(file)["pins"] == [{"id": f"row-{ROWS - 1}", "side": "in", "reason": "jixu wb?/"}]
+
+
+def test_keys_search_close_reopen_widen_and_help(select):
+    page = select
+    press(page, "/")
+    page.keyboard.type("Question 7?")
+    press(page, "Enter")
+    expect(page.get_by_text("1 row highlighted", exact=False)).to_be_visible()
+    page.get_by_role("heading", name="Select", exact=True).click()  # out of the field
+    press(page, "j")
+    expect_open(page, 7)  # the list is the highlight
+    page.get_by_role("button", name="Clear").click()
+    wait_until_idle(page)
+    press(page, "Escape")
+    expect(head(page)).to_have_count(0)
+    assert "row=" not in page.url
+    press(page, "j")
+    expect_open(page, 7)
+    narrow = page.locator(".st-key-dock").bounding_box()["width"]
+    press(page, "w")
+    assert page.locator(".st-key-dock").bounding_box()["width"] > 1.25 * narrow
+    press(page, "?")
+    expect(page.get_by_role("dialog")).to_contain_text("Open the next row")
+    press(page, "i")  # not while a dialog is open
+    press(page, "Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    expect_open(page, 7)
+    expect(page.get_by_role("button", name="Remove pin")).to_have_count(0)
+
+
+def test_the_row_stays_open_over_settings_pages_and_a_reload(select):
+    page = select
+    press(page, "j", "j", "j")
+    expect_badge(page, "^selected, rank 3 of 240")
+    page.get_by_label("Exact budget").fill("1")
+    page.get_by_label("Exact budget").press("Enter")
+    wait_until_idle(page)
+    expect_badge(page, "unselected, rank 3 of 240")  # the reader follows the budget
+    for name in ("Explore", "Compare", "Export", "Pool", "Measure", "Select"):
+        go_to(page, name)
+        expect_open(page, ROWS - 3)
+        assert f"row=row-{ROWS - 3}" in page.url
+    page.reload()
+    wait_until_idle(page)
+    expect_open(page, ROWS - 3)
+    press(page, "k")
+    expect_open(page, ROWS - 2)
+
+
+def test_after_a_reload_the_keys_step_through_the_highlight(select):
+    page = select
+    page.get_by_placeholder("Search rows").fill("Question 1")
+    page.get_by_placeholder("Search rows").press("Enter")
+    wait_until_idle(page)
+    page.get_by_role("heading", name="Select", exact=True).click()
+    press(page, "j", "j")
+    expect_open(page, 10)
+    page.reload()
+    wait_until_idle(page)
+    expect_open(page, 10)
+    press(page, "j")
+    expect_open(page, 11)
+
+
+def test_a_similar_row_opens_in_the_reader_and_back_returns(select):
+    page = select
+    page.goto(f"{page.url}&row=row-20")
+    wait_until_idle(page)
+    page.locator(".st-key-reader-part").get_by_text("Similar").click()
+    wait_until_idle(page)
+    table = page.locator(".st-key-dock").get_by_test_id("stDataFrame")
+    table.scroll_into_view_if_needed()
+    box = table.bounding_box()
+    page.mouse.click(box["x"] + 60, box["y"] + 35 * 1.5)
+    wait_until_idle(page)
+    expect_open(page, 10)
+    press(page, "b")
+    expect_open(page, 20)
+
+
+def test_two_tabs_read_different_rows(select, workspace):
+    page = select
+    press(page, "j")
+    other = page.context.new_page()
+    other.goto(page.url)
+    wait_until_idle(other)
+    press(other, "j", "j", "i")
+    expect_open(other, ROWS - 3)
+    expect_open(page, ROWS - 1)
+    press(page, "x", "j")
+    expect_open(page, ROWS - 2)
+    assert stored_pins(workspace) == {f"row-{ROWS - 3}": "in", f"row-{ROWS - 1}": "out"}
+
+
+def test_prose_is_prose_and_code_is_code(select):
+    page = select
     requests: list[str] = []
     page.on("request", lambda request: requests.append(request.url))
-    with serve(workspace) as (address, _):
-        page.goto(address)
-        wait_until_idle(page)
-        go_to(page, "Select")
-        page.get_by_text(re.compile("^Top ranked")).click()
-        wait_until_idle(page)
-        prose = page.get_by_test_id("stText").filter(has_text="evil.example")
-        code = page.get_by_test_id("stCode").filter(has_text="def answer").first
-        assert prose.inner_text() == "![x](http://evil.example/x.png) <b>plain</b>"
-        assert code.locator("code").inner_text().strip() == "def answer():\n    return 42"
-        font = "element => getComputedStyle(element.firstElementChild).fontFamily"
-        assert "monospace" not in prose.evaluate(font)
-        width = prose.bounding_box()["width"]
-        main = page.locator("[data-testid=stMainBlockContainer]").bounding_box()["width"]
-        assert width > 0.33 * main
+    press(page, "j")
+    dock = page.locator(".st-key-dock")
+    prose = dock.get_by_test_id("stText").filter(has_text="evil.example")
+    code = dock.get_by_test_id("stCode").filter(has_text="def answer").first
+    assert prose.inner_text() == "![x](http://evil.example/x.png) <b>plain</b>"
+    assert code.locator("code").inner_text().strip() == "def answer():\n    return 42"
+    font = "element => getComputedStyle(element.firstElementChild).fontFamily"
+    assert "monospace" not in prose.evaluate(font)
+    main = page.locator("[data-testid=stMain]").bounding_box()["width"]
+    assert dock.bounding_box()["width"] > 0.45 * main
     assert not [url for url in requests if "evil.example" in url]

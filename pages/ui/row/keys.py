@@ -38,7 +38,7 @@ HELP = {  # key -> name on the keyboard, and what it does
     "?": ("?", "Show these keys"),
 }
 _LISTEN = """
-const PAUSE = 600;  // ms
+const PAUSE = 1000;  // ms
 const PLAIN = ["checkbox", "radio", "range", "button", "submit", "file", "color"];
 let presses = [];  // [time, key], the last ones
 let pause;
