@@ -10,7 +10,8 @@ from pages.ui.shell.address import store_link
 from pages.ui.shell.changes import is_view
 
 _HTML = """
-<button type="button"><span class="icon" aria-hidden="true">link</span><span role="status">Copy link</span></button>
+<button type="button"><span class="icon" aria-hidden="true">link</span><span>Copy link</span></button>
+<span role="status"></span>
 """
 _CSS = """
 button {
@@ -19,17 +20,20 @@ button {
     border: 1px solid var(--st-border-color); border-radius: var(--st-button-radius);
 }
 button:hover, button:focus-visible { color: var(--st-primary-color); border-color: var(--st-primary-color); }
+[role="status"] { position: absolute; clip-path: inset(50%); }
 .icon { font: 1.25rem/1 "Material Symbols Rounded"; }
 """
 _JS = """
 export default function ({ parentElement, data, setTriggerValue }) {
     const [icon, words] = parentElement.querySelectorAll("button span");
+    const status = parentElement.querySelector("[role=status]");  // read out
     const show = (name, text) => { icon.textContent = name; words.textContent = text; };
     let timer;
     parentElement.querySelector("button").onclick = async () => {
         const copied = await copy(window.location.href);
         if (data.view) setTriggerValue("copied", true);
         show(copied ? "check" : "error", copied ? "Link copied" : "Copy it from the address bar");
+        status.textContent = words.textContent;
         clearTimeout(timer);
         timer = setTimeout(show, 2500, "link", "Copy link");
     };
