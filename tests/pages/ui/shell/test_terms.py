@@ -9,7 +9,7 @@ from core.selection.filters import Filter
 from pages.ui.shell import links
 from pages.ui.shell.contender import Contender
 from pages.ui.shell.settings import FORMAT, Settings, settings_from_json
-from pages.ui.shell.terms import Area, MapArea, Match, Rows, Search, Sets, describe
+from pages.ui.shell.terms import Area, MapArea, MapCluster, Match, Rows, Search, Sets, describe
 
 TRIANGLE = ((0.0, 0.0), (1.5, 0.0), (0.0, 2.5))
 TERMS = (
@@ -17,9 +17,10 @@ TERMS = (
     Match(Filter("task", values=("recipe", None))),
     Search("olive oil", exclude=True),
     Area("delta_nll", "delta_entropy", TRIANGLE),
-    MapArea("maps/ab umap", TRIANGLE),
+    MapArea("ab umap", TRIANGLE),
     Sets((Contender("longest"),), (Contender("random"), Contender("imported", {"field": "x"})), "only longest"),
     Rows(("row-1", "row-7")),
+    MapCluster("ab umap", 4, "recipe, cook"),
 )
 
 
@@ -38,6 +39,8 @@ TERMS = (
         (TERMS[4], "lasso on the map"),
         (TERMS[5], "only longest"),
         (TERMS[6], "2 rows"),
+        (TERMS[7], "cluster: recipe, cook"),
+        (MapCluster("ab umap", 4, exclude=True), "not cluster 5 on the map"),
         (Rows(("row-1",)), "1 row"),
         (Rows(("row-1",), "near the cutoff"), "near the cutoff"),
     ],
