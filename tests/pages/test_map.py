@@ -29,7 +29,7 @@ from pages.ui.map.dots import BRIGHT, GREY, LIT, PINNED, SCALE, Dots
 from pages.ui.shell import server, state
 from pages.ui.shell.terms import MapArea, MapCluster, Match, Rows, Search
 from pages.ui.theme import REST
-from tests.pages.conftest import entropy_shift_run
+from tests.pages.conftest import activation_coverage_run, entropy_shift_run
 from tests.pages.test_explore import open_section, page_text, verdict
 
 CORNERS = np.float32([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]])  # embeddings, one for each of the three tasks
@@ -301,6 +301,19 @@ def test_a_cluster_is_highlighted_from_the_list(at, workspace, pool, embedded):
         MapCluster(map_name(workspace, pool, embedded), 1, "plus, question 2"),
     )
     assert at.selectbox(key=clusters.PICK_KEY).value is None and canvas(at)["lit"]
+
+
+def test_activation_clusters_are_named_where_they_are_on_the_map(embedded, workspace, pool, app):
+    coverage = activation_coverage_run(workspace, pool)
+    at = open_section(app("explore"), "Map")
+    at.get_by_key(clusters.KEY).set_value(clusters.ACTIVATIONS).run()
+    assert not at.exception
+    codes = coverage.load_columns([clusters.ACTIVATION_COLUMN])[clusters.ACTIVATION_COLUMN]
+    assert [label["cluster"] for label in canvas(at)["labels"]] == list(range(codes.max() + 1))
+    at.selectbox(key=clusters.PICK_KEY).set_value(0).run()
+    assert not at.exception
+    (dots,) = map(fetch, canvas(at)["sets"])
+    assert dots["row"][dots["flags"] & LIT > 0].tolist() == np.flatnonzero(codes == 0).tolist()
 
 
 def test_names_of_clusters_are_unique():

@@ -1,41 +1,11 @@
 // The map: dots and density on a canvas, with zoom, lasso, hover, names of clusters, and a list linked to the dots.
 // Positions are 0..SIDE on both axes, y upwards; one scale serves both axes. All text is set as text, never as HTML.
 const SIDE = 65535;
-const SHIFT = 9, CELLS = 128; // a grid of 128 × 128 cells finds the dot under the mouse
-const REACH = 10, STILL = 4, REST_MS = 300; // pixels around the mouse; of a click; before rows of a window are asked for
-const MAX_CORNERS = 64, MAX_LABELS = 15, LABEL_GAP = 6, MAX_ZOOM = 200, KEPT = 6;
-const GREY = 255, BRIGHT = 1, LIT = 2, PINNED = 4; // GREY: a code; the others are flags
+const REACH = 10; // pixels around the mouse in which a dot is found
+const REST_MS = 300; // after a zoom, before the rows of the window are asked for
+const MAX_LABELS = 15, LABEL_GAP = 6;
 
 const lastViews = new Map(); // key of a map -> {x, y, zoom}: it survives that the page is laid out anew
-
-// Sets of dots, fetched once by address
-
-const fetched = new Map();
-
-function fetchDots(url) {
-  if (!fetched.has(url)) {
-    const dots = fetch(url).then((answer) => (answer.ok ? answer.json() : Promise.reject(new Error("gone")))).then(decode);
-    fetched.set(url, dots);
-    dots.catch(() => fetched.delete(url));
-    if (fetched.size > KEPT) fetched.delete(fetched.keys().next().value);
-  }
-  return fetched.get(url);
-}
-
-function unpack(text, Type) {
-  return new Type(Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer);
-}
-
-function decode(sent) {
-  const [x, y, row] = [unpack(sent.x, Uint16Array), unpack(sent.y, Uint16Array), unpack(sent.row, Uint32Array)];
-  const starts = new Uint32Array(CELLS * CELLS + 1), order = new Uint32Array(x.length);
-  const cell = (k) => (x[k] >> SHIFT) + (y[k] >> SHIFT) * CELLS;
-  for (let k = 0; k < x.length; k++) starts[cell(k) + 1]++;
-  for (let k = 0; k < CELLS * CELLS; k++) starts[k + 1] += starts[k];
-  const next = starts.slice();
-  for (let k = 0; k < x.length; k++) order[next[cell(k)]++] = k;
-  return { x, y, row, words: sent.words, starts, order };
-}
 
 class MapView {
   constructor(root) {
@@ -43,9 +13,7 @@ class MapView {
     [this.host, this.plot, this.dots, this.marks] = [root.host ?? root, ...[".plot", ".dots", ".marks"].map(find)];
     [this.labels, this.tip, this.side, this.list] = [".labels", ".tip", ".side", ".list"].map(find);
     this.sets = []; // {x, y, row, words, starts, order, codes, flags}
-    this.pointers = new Map();
-    this.mode = "lasso";
-    this.listen(root);
+    this.gestures = new Gestures(this, root);
     this.resizing = new ResizeObserver(() => this.resize());
   }
 
@@ -65,9 +33,8 @@ class MapView {
     }));
     this.shade = data.shade === this.shadeSource ? this.shade : this.paintShade(data.shade, data.colours.rest);
     this.shadeSource = data.shade;
-    this.drawn = null;
-    this.lasso = null;
-    this.layers = this.sortLayers();
+    if (!this.gestures.drawn) this.lasso = null;
+    [this.layers, this.pinned] = sortDots(this.sets, data.lit);
     this.dots.setAttribute("aria-label", data.alt);
     this.fillLabels();
     this.fillList();
@@ -78,21 +45,6 @@ class MapView {
   stop() {
     this.resizing.disconnect();
     clearTimeout(this.waiting);
-  }
-
-  sortLayers() {
-    // [way of drawing][code] -> positions, so each sprite is made once: dim, bright, lit
-    const ways = [new Map(), new Map(), new Map()];
-    this.pinned = [];
-    for (const { x, y, codes, flags } of this.sets)
-      for (let k = 0; k < x.length; k++) {
-        const way = flags[k] & LIT ? 2 : this.data.lit || !(flags[k] & BRIGHT) || codes[k] === GREY ? 0 : 1;
-        const code = way === 0 && !(flags[k] & BRIGHT) ? GREY : codes[k];
-        const places = ways[way].get(code) ?? ways[way].set(code, []).get(code);
-        places.push(x[k], y[k]);
-        if (flags[k] & PINNED) this.pinned.push(x[k], y[k]);
-      }
-    return ways.map((codes) => [...codes].sort(([a], [b]) => (b === GREY) - (a === GREY) || a - b));
   }
 
   paintShade(text, colour) {
@@ -119,7 +71,8 @@ class MapView {
     const ratio = window.devicePixelRatio || 1;
     for (const canvas of [this.dots, this.marks])
       Object.assign(canvas, { width: Math.round(width * ratio), height: Math.round(height * ratio) });
-    if (whole || !this.view) this.view = lastViews.get(this.data.key) ?? { x: (left + right) / 2, y: (low + high) / 2, zoom: 1 };
+    const middle = { x: (left + right) / 2, y: (low + high) / 2, zoom: 1 };
+    if (whole || !this.view) this.view = lastViews.get(this.data.key) ?? middle;
     this.redraw();
   }
 
@@ -207,7 +160,8 @@ class MapView {
     const sprite = new OffscreenCanvas(whole, whole), draw = sprite.getContext("2d");
     draw.scale(ratio, ratio);
     draw.arc(half, half, radius, 0, 7);
-    Object.assign(draw, { fillStyle: colour, strokeStyle: isRing ? colour : this.data.colours.highlight, lineWidth: isRing ? 2 : 1.5 });
+    const edge = isRing ? colour : this.data.colours.highlight;
+    Object.assign(draw, { fillStyle: colour, strokeStyle: edge, lineWidth: isRing ? 2 : 1.5 });
     if (!isRing) draw.fill();
     if (isRing || edged) draw.stroke();
     pen.globalAlpha = opacity;
@@ -297,8 +251,9 @@ class MapView {
     this.data.listed.forEach((item, k) => {
       const button = this.list.children[k], isHovered = item.row === row;
       button.classList.toggle("on", isHovered || item.row === this.data.open?.row);
-      if (isHovered && (button.offsetTop < this.list.scrollTop || button.offsetTop + button.offsetHeight > this.list.scrollTop + this.list.clientHeight))
-        this.list.scrollTop = button.offsetTop - this.list.clientHeight / 2;
+      const { scrollTop, clientHeight } = this.list, top = button.offsetTop - this.list.offsetTop;
+      if (isHovered && (top < scrollTop || top + button.offsetHeight > scrollTop + clientHeight))
+        this.list.scrollTop = top - clientHeight / 2;
     });
   }
 
@@ -326,117 +281,10 @@ class MapView {
   }
 
   findDot(sx, sy) {
-    // The nearest dot within REACH pixels; a highlighted dot comes before any other.
-    const [mx, my] = this.toMap(sx, sy), reach = REACH / this.scale;
-    const cell = (value) => Math.min(CELLS - 1, Math.max(0, Math.floor(value) >> SHIFT));
-    let best = null, least = Infinity;
-    for (const set of this.sets)
-      for (let line = cell(my - reach); line <= cell(my + reach); line++)
-        for (let column = cell(mx - reach); column <= cell(mx + reach); column++) {
-          const at = line * CELLS + column;
-          for (let place = set.starts[at]; place < set.starts[at + 1]; place++) {
-            const k = set.order[place], apart = (set.x[k] - mx) ** 2 + (set.y[k] - my) ** 2;
-            const cost = apart + (this.data.lit && !(set.flags[k] & LIT) ? reach ** 2 : 0);
-            if (apart <= reach ** 2 && cost < least) [best, least] = [[set, k], cost];
-          }
-        }
+    const best = findNearest(this.sets, ...this.toMap(sx, sy), REACH / this.scale, this.data.lit);
     if (!best) return null;
     const [set, k] = best;
     return { row: set.row[k], x: set.x[k], y: set.y[k], words: set.words[k], name: this.data.names?.[set.codes[k]] };
-  }
-
-  // Gestures: dragging draws a lasso or moves the map, a click opens a row, wheel and two fingers zoom
-
-  listen(root) {
-    const at = (event) => {
-      const box = this.dots.getBoundingClientRect();
-      return [event.clientX - box.left, event.clientY - box.top];
-    };
-    this.dots.onpointerdown = (event) => {
-      this.dots.setPointerCapture(event.pointerId);
-      this.pointers.set(event.pointerId, at(event));
-      this.start = this.pointers.size === 1 ? at(event) : null;
-      this.drawn = this.start && this.mode === "lasso" ? [this.start] : null;
-    };
-    this.dots.onpointermove = (event) => {
-      if (!this.data) return;
-      if (this.pointers.has(event.pointerId)) this.drag(event.pointerId, at(event));
-      else this.hover(this.findDot(...at(event)));
-    };
-    this.dots.onpointerup = (event) => {
-      const was = this.pointers.get(event.pointerId);
-      this.pointers.delete(event.pointerId);
-      if (!was || !this.start || !this.data) return;
-      const [dx, dy] = at(event).map((value, k) => value - this.start[k]), isClick = Math.hypot(dx, dy) < STILL;
-      if (isClick && !(this.drawn?.length > 3)) this.click(...at(event));
-      else if (this.drawn) this.finishLasso();
-      this.drawn = null;
-    };
-    this.dots.onpointercancel = (event) => {
-      this.pointers.delete(event.pointerId);
-      this.drawn = this.lasso = null;
-      if (this.data) this.drawMarks();
-    };
-    this.dots.onpointerleave = () => this.data && !this.pointers.size && this.hover(null);
-    this.dots.addEventListener("wheel", (event) => {
-      if (!this.data) return;
-      event.preventDefault();
-      this.zoomAt(Math.exp(-0.002 * event.deltaY), ...at(event));
-    }, { passive: false });
-    const actions = {
-      in: () => this.zoomAt(1.6), out: () => this.zoomAt(1 / 1.6), whole: () => this.zoomAt(1 / MAX_ZOOM),
-      lasso: () => this.setMode("lasso"), move: () => this.setMode("move"),
-    };
-    for (const button of root.querySelectorAll(".tools button")) button.onclick = () => this.data && actions[button.dataset.do]();
-    const keys = {
-      "+": actions.in, "=": actions.in, "-": actions.out, 0: actions.whole,
-      ArrowLeft: () => this.moveBy(60, 0), ArrowRight: () => this.moveBy(-60, 0),
-      ArrowUp: () => this.moveBy(0, 60), ArrowDown: () => this.moveBy(0, -60),
-    };
-    this.dots.onkeydown = (event) => {
-      if (!this.data || !(event.key in keys) || event.ctrlKey || event.metaKey) return;
-      event.preventDefault();
-      event.stopPropagation();
-      keys[event.key]();
-    };
-  }
-
-  setMode(mode) {
-    this.mode = mode;
-    this.plot.classList.toggle("moving", mode === "move");
-    for (const name of ["lasso", "move"])
-      this.plot.querySelector(`[data-do=${name}]`).setAttribute("aria-pressed", String(name === mode));
-  }
-
-  drag(pointer, [sx, sy]) {
-    const [ox, oy] = this.pointers.get(pointer);
-    if (this.pointers.size === 2) {
-      const [other] = [...this.pointers].filter(([id]) => id !== pointer).map(([, place]) => place);
-      const apart = ([x, y]) => Math.max(1, Math.hypot(x - other[0], y - other[1]));
-      this.lasso = null;
-      this.zoomAt(apart([sx, sy]) / apart([ox, oy]), (sx + other[0]) / 2, (sy + other[1]) / 2);
-    } else if (this.drawn) {
-      this.drawn.push([sx, sy]);
-      this.lasso = this.drawn.map((place) => this.toMap(...place));
-      this.showTip(null);
-      this.drawMarks();
-    } else if (this.mode === "move") this.moveBy(sx - ox, sy - oy);
-    this.pointers.set(pointer, [sx, sy]);
-  }
-
-  click(sx, sy) {
-    this.lasso = null;
-    const dot = this.findDot(sx, sy);
-    this.drawMarks();
-    if (dot) this.send("open", { row: dot.row });
-  }
-
-  finishLasso() {
-    const step = Math.max(1, Math.ceil(this.drawn.length / MAX_CORNERS));
-    const corners = this.drawn.filter((_, k) => k % step === 0).map((place) => this.toMap(...place).map(Math.round));
-    this.lasso = [...corners, corners[0]];
-    this.drawMarks();
-    if (corners.length > 2) this.send("lasso", { x: corners.map(([x]) => x), y: corners.map(([, y]) => y) });
   }
 }
 

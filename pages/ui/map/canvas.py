@@ -28,9 +28,15 @@ KEY = "explore.map"
 ALT = "Map of the rows, with similar rows near each other. Drag to highlight rows, click a dot to open its row."
 Polygon = tuple[Sequence[float], Sequence[float]]  # x and y of the corners, 0..SIDE
 
+_SCRIPTS = ("canvas_dots.js", "canvas_gestures.js", "canvas.js")  # one module, in this order
+
+
+def _read(*names: str) -> str:
+    return "\n".join(Path(__file__).with_name(name).read_text("utf-8") for name in names)
+
+
 _canvas = st.components.v2.component(
-    "winnow.map",
-    **{part: Path(__file__).with_name(f"canvas.{part}").read_text("utf-8") for part in ("html", "css", "js")},
+    "winnow.map", html=_read("canvas.html"), css=_read("canvas.css"), js=_read(*_SCRIPTS)
 )
 
 
