@@ -5,6 +5,7 @@
     python -m bench.scale --rows 10000 --only clusters --only plan
 
     clusters     k-means of embeddings of 2,048 numbers in half precision, read from stored parts: a bin per 50 rows
+    tasks        the same, into 50 clusters
     coverage     gains of all rows, 1,200 active neurons of 120,000 in each, from a memory-mapped file
     signatures   MinHash signatures of texts of 120 words, and the groups of near-duplicates at 0.8
     plan         the plan of a pass by row length, written and read
@@ -62,8 +63,8 @@ Work = Callable[[], object]
 # Stages: each makes its data in a folder and returns the work to measure
 
 
-def prepare_clusters(rows: int, folder: Path) -> Work:
-    """Store embeddings around 200 centres, in parts of rows in mixed order."""
+def prepare_clusters(rows: int, folder: Path, clusters: int = 0) -> Work:
+    """Store embeddings around 200 centres, in parts of rows in mixed order. 0 clusters: a bin per 50 rows."""
     draw = np.random.default_rng(0)
     centres = draw.standard_normal((KINDS, WIDTH), np.float32)
     order = draw.permutation(rows)
@@ -72,7 +73,7 @@ def prepare_clusters(rows: int, folder: Path) -> Work:
         vectors = centres[some % KINDS] + draw.standard_normal((len(some), WIDTH), np.float32) + 3
         parts.write(part, pa.table({"embedding": as_column(vectors.astype(np.float16))}))
     vectors = VectorBlocks(rows, partial(parts.blocks, "embedding"))
-    return lambda: kmeans(vectors, default_bin_count(rows), seed=0, directions=True)
+    return lambda: kmeans(vectors, clusters or default_bin_count(rows), seed=0, directions=True)
 
 
 def prepare_coverage(rows: int, folder: Path) -> Work:
@@ -139,6 +140,7 @@ def prepare_quotas(rows: int, _: Path) -> Work:
 
 STAGES: dict[str, Callable[[int, Path], Work]] = {
     "clusters": prepare_clusters,
+    "tasks": partial(prepare_clusters, clusters=TASKS),
     "coverage": prepare_coverage,
     "signatures": prepare_signatures,
     "plan": prepare_plan,
