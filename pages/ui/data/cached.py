@@ -25,7 +25,7 @@ from core.measurement.runs import Run
 from core.methods import METHODS, describe_method
 from core.pool import pools
 from core.pool.near_duplicates import cache_stamp
-from core.pool.pool_columns import columns_stamp
+from core.pool.pool_columns import columns_stamp, load_columns
 from core.pool.preference.target_sets import TargetSet, load_target_set, source_identity
 from core.schema import Columns, IntArray, Measured, Method, Pool, Reading
 from core.workspace.folder import Workspace
@@ -107,6 +107,17 @@ def _measurements(run: Run, file_stamps: tuple[int, int]) -> Measured:
     loaded = load_measured(run)
     _freeze(loaded.columns)
     return loaded
+
+
+def pool_columns(pool: Pool) -> dict[str, Any]:
+    """Return the columns of the pool that no run measured, read-only."""
+    root = workspace().root
+    return _pool_columns(pool, columns_stamp(root, pool.fingerprint), str(root))
+
+
+@keep(MAX_POOLS)
+def _pool_columns(pool: Pool, stamp: int, root: str) -> dict[str, Any]:
+    return load_columns(Path(root), pool.fingerprint)
 
 
 @keep()

@@ -125,6 +125,8 @@ def _pool_column(pool: Pool, name: str) -> Any:
         return pool.rows[name]
     if name in POOL_NUMBERS:
         return pool.rows[name].to_numpy()
+    if name in (stored := cached.pool_columns(pool)):
+        return stored[name]
     tags = {TAG_PREFIX + tag: ids for tag, ids in state.settings().tags.items()}
     return tag_columns(pool, {name.removeprefix(TAG_PREFIX): tags[name]})[name] if name in tags else None
 
