@@ -30,9 +30,9 @@ ABOUT = (
 def panel(pool: Pool) -> None:
     """Draw the benchmarks that the pool was compared with, and the form for another."""
     stored = list(benchmarks.list_benchmarks(cached.workspace().root, pool.fingerprint).values())
-    words = ", ".join(f"{format_rows(one.overlapping)} with {one.name}" for one in stored) or "not compared yet"
-    label = f"Overlap with benchmarks: {escape_markdown(words)}"
-    with st.expander(label, icon=":material/fact_check:", key="benchmarks", on_change="rerun") as opened:
+    with st.expander(
+        "Overlap with benchmarks", icon=":material/fact_check:", key="benchmarks", on_change="rerun"
+    ) as opened:
         if opened.open:
             st.caption(ABOUT)
             _finder(pool)
