@@ -34,6 +34,7 @@ from core.workspace.leftovers import sweep
 
 TEMPORARY = ".winnow-"  # how the names of temporary folders begin
 MAX_NAME_BYTES = 240  # of a file's name: 255 less what a temporary name adds
+MAX_PATH_BYTES = 3_500  # of a path: 4,095 less what a temporary folder and name add
 SUFFIXES = {  # of the files next to the selected rows, by role
     "held_out": ".heldout.jsonl",
     "rejected": ".rejected.jsonl",
@@ -120,6 +121,10 @@ def _check_name(path: Path) -> None:
         raise OutputError(f"{str(path)!r} is not a file name that every system accepts. Give a plain one.")
     if len(name) > MAX_NAME_BYTES:
         raise OutputError(f"{path.name[:40]}… has {len(name)} bytes, too many for a file name. Give a shorter one.")
+    if len(os.fsencode(path)) > MAX_PATH_BYTES:
+        raise OutputError(
+            f"{str(path)[:40]}… has {len(os.fsencode(path)):,} bytes, too many for a path. Give a shorter one."
+        )
 
 
 def _check_folder(path: Path) -> list[os.stat_result]:

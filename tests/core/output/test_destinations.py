@@ -256,6 +256,7 @@ def test_no_output_is_a_folder_a_device_a_pipe_a_socket_or_a_link(place, role, k
         ("pool.jsonl/x.jsonl", "is a file, not a folder"),
         ("/proc/x.jsonl", "cannot be written"),
         ("a" * 250 + ".jsonl", "too many for a file name"),
+        ("a/" * 2000 + "x.jsonl", "too many for a path"),
         ("workspace/runs/x.jsonl", "would be written into the workspace"),
     ],
 )
