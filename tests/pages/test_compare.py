@@ -449,6 +449,21 @@ def test_the_first_method_can_be_another_and_weights_go_with_their_methods(page)
     assert page.session_state["winnow.settings"].params["combined"]["weights"] == "3, 1"
 
 
+def test_a_variant_that_is_the_method_as_it_is_set_is_offered_once_and_other_settings_make_two(page):
+    press(page, "compare.keep")
+    combine(page, SHIFT, NLL)
+    assert sum("Entropy shift" in name for name in page.pills(key="combination.methods").options) == 1
+    pick(page, "select.method", "entropy_shift")
+    page.slider(key="select.entropy_shift.gamma").set_value(0.3).run()
+    pick(page, "select.method", "combined")
+    names = page.pills(key="combination.methods")
+    assert [name for name in names.options if "Entropy shift" in name] == [
+        SHIFT,
+        "Entropy shift (learning rate 0.0005)",
+    ]
+    assert names.value == ["Entropy shift (learning rate 0.0005)", NLL]  # the member keeps the settings it had
+
+
 def test_weights_that_are_all_zero_are_refused_in_a_sentence(page):
     combine(page, SHIFT, NLL)
     for k in range(2):

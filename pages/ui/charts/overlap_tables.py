@@ -28,7 +28,7 @@ GLYPHS = {  # the markers of `overlap` as letters, with font sizes in pixels tha
     "highlight": ("◉", 17),
 }
 LINE_HEIGHT = 26  # pixels
-LARGE = "font-size:16px;line-height:1.7;"
+LARGE = "font-size:clamp(0.8rem,1.3vw,1rem);line-height:1.7;"
 ITEM = "display:inline-flex;align-items:center;gap:5px;white-space:nowrap"
 
 

@@ -10,6 +10,7 @@ from core.methods.combined import NAME, RULES, Combined, format_members, parse_w
 from core.schema import Method, Pool
 from pages.ui.controls import contenders
 from pages.ui.shell import show, state
+from pages.ui.shell.state import Contender
 from pages.ui.words import escape_markdown, join_words
 
 MIN_METHODS = 2  # methods of a combination
@@ -22,9 +23,9 @@ def draw(pool: Pool) -> None:
     combined = _current()
     members = [] if combined is None else list(combined.parts)
     options = _find_options(pool, members)
-    labels = {format_members([method]): label for label, method in options.items()}
-    names = [labels[format_members([method])] for method in members]
-    picked = _picked(combined, names)
+    labels = {_key(method): label for label, method in options.items()}
+    names = [labels[_key(method)] for method in members]
+    picked = [name for name in _picked(combined, names) if name in options]
     show.choose_many(
         "Combined methods",
         list(options),
@@ -34,8 +35,10 @@ def draw(pool: Pool) -> None:
     if len(picked) < MIN_METHODS:
         _explain(options, names)
     if combined is not None:
-        _choose_rule(combined, options, names)
-        _choose_weights(combined, names)
+        with st.grid(4, min_column_width=200, vertical_alignment="bottom"):
+            _choose_rule(combined, options, names)
+            _choose_weights(combined, names)
+        st.caption(RULES[combined.rule])
 
 
 def _current() -> Combined | None:
@@ -46,13 +49,15 @@ def _current() -> Combined | None:
 
 def _find_options(pool: Pool, members: Sequence[Method]) -> Mapping[str, Method]:
     """Return the methods that can be combined, by label: all that are measured, and the members."""
-    runs = contenders.list_pool_runs(pool)
-    every = [each for each in contenders.available(pool, runs) if not each.saved and each.method != NAME]
-    options = {label: contenders.build(pool, each) for label, each in contenders.name_contenders(every).items()}
-    known = {format_members([method]) for method in options.values()}
-    lacking = [method for method in members if format_members([method]) not in known]
-    others = contenders.name_contenders([*every, *map(contenders.make_variant, lacking)])
-    return options | dict(zip(list(others)[len(every) :], lacking, strict=True))
+    every = contenders.available(pool, contenders.list_pool_runs(pool))
+    every = [each for each in every if not each.saved and each.method != NAME]
+    candidates = [(contenders.build(pool, each), each) for each in every]
+    candidates += [(method, contenders.make_variant(method)) for method in members]
+    once: dict[str, tuple[Method, Contender]] = {}  # a variant may be the method as it is set now
+    for method, each in candidates:
+        once.setdefault(_key(method), (method, each))
+    methods, given = zip(*once.values(), strict=True) if once else ((), ())
+    return dict(zip(contenders.name_contenders(given), methods, strict=True))
 
 
 # Methods
@@ -82,6 +87,7 @@ def _set_picked(combined: Combined | None, options: Mapping[str, Method], picked
 
 
 def _key(method: Method) -> str:
+    """Return a text that is equal for methods with equal parameters."""
     return format_members([method])
 
 
@@ -98,35 +104,21 @@ def _explain(options: Mapping[str, Method], names: Sequence[str]) -> None:
 
 
 def _choose_rule(combined: Combined, options: Mapping[str, Method], names: Sequence[str]) -> None:
-    """Draw the choice of the rule and of the method that comes first."""
-    rule, first = st.columns(2, vertical_alignment="bottom")
-    rule.selectbox(
-        "Rule",
-        list(RULES),
-        format_func=str.capitalize,
-        **state.bind(f"select.{NAME}.rule", combined.rule, partial(_set, "rule")),
-    )
+    """Draw the choice of the rule, of the method that comes first, and of the share that it is filtered by."""
+    bound = state.bind(f"select.{NAME}.rule", combined.rule, partial(_set, "rule"))
+    st.selectbox("Rule", list(RULES), format_func=str.capitalize, **bound)
     follows = combined.rule == "filtered"
 
     def put_first(name: str) -> None:
         _set_picked(combined, options, [name, *(other for other in names if other != name)])
 
-    first.selectbox(
-        "Follows" if follows else "First method",
-        names,
-        help="The rows keep the order of this method." if follows else "Breaks ties: rows of equal rank follow it.",
-        **state.bind("combination.first", names[0], put_first),
-    )
-    st.caption(RULES[combined.rule])
+    help = "The rows keep the order of this method." if follows else "Breaks ties: rows of equal rank follow it."
+    bound = state.bind("combination.first", names[0], put_first)
+    st.selectbox("Follows" if follows else "First method", names, help=help, **bound)
     if follows:
-        st.slider(
-            "Top share of the others",
-            0.0,
-            1.0,
-            step=0.01,
-            help="Share of every other method's ranking that the first method selects from.",
-            **state.bind(f"select.{NAME}.keep", combined.keep, partial(_set, "keep")),
-        )
+        help = "Share of every other method's ranking that the first method selects from."
+        bound = state.bind(f"select.{NAME}.keep", combined.keep, partial(_set, "keep"))
+        st.slider("Top share of the others", 0.0, 1.0, step=0.01, help=help, **bound)
 
 
 def _set(name: str, value: Any) -> None:
@@ -140,16 +132,10 @@ def _choose_weights(combined: Combined, names: Sequence[str]) -> None:
     """Draw the weight of each method, if the rule has weights."""
     if combined.rule != "rank average":
         return
-    weights = _weights(combined)
-    with st.grid(2, min_column_width=150):
-        for place, (name, weight) in enumerate(zip(names, weights, strict=True)):
-            st.number_input(
-                f"Weight of {escape_markdown(name)}",
-                min_value=0.0,
-                step=STEP,
-                format="%g",
-                **state.bind(f"combination.weight.{place}", weight, partial(_set_weight, combined, place)),
-            )
+    for place, (name, weight) in enumerate(zip(names, _weights(combined), strict=True)):
+        label, look = f"Weight of {escape_markdown(name)}", {"min_value": 0.0, "step": STEP, "format": "%g"}
+        bound = state.bind(f"combination.weight.{place}", weight, partial(_set_weight, combined, place))
+        st.number_input(label, **look, **bound)
 
 
 def _weights(combined: Combined) -> list[float]:
