@@ -273,7 +273,7 @@ def test_rows_where_two_arms_differ_most_can_be_read(run, app, prove):
     assert rows["Prompt"][1] not in texts(at)
     click_line(at, ".table", 1)
     assert rows["Prompt"][1] in texts(at)  # in the reader
-    assert f"Row 2 of {len(rows)}" in texts(at)
+    assert f"2 of {len(rows)}" in texts(at)
 
 
 def test_two_proofs_can_be_chosen_and_a_new_one_begun(run, app, prove):

@@ -70,9 +70,8 @@ def draw_highlight(pool: Pool, place: DeltaGenerator, listed: Sequence[Term]) ->
         with suppress(WinnowError):  # of settings that cannot be applied; the pages of the selection show it
             live = live_selection.evaluate(pool, run, state.recipe(pool))
     mask, failures = highlight.evaluate(pool, run, live, terms)
-    if terms:
-        with place.container(horizontal=True, vertical_alignment="center", gap="small"):
-            chips.draw(pool, run, mask, None if live is None else live.selection.rows)
+    with place.container(horizontal=True, vertical_alignment="center", gap="small"):  # a place, if empty, for later
+        chips.draw(pool, run, mask, None if live is None else live.selection.rows)
     show.warning(*failures)
     return [mask, mask if len(listed) == len(terms) else highlight.evaluate(pool, run, live, listed)[0]]
 
