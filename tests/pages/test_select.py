@@ -221,13 +221,13 @@ def test_a_row_pinned_out_is_replaced_by_the_next(page):
     view(page, "Top ranked")
     best = page.dataframe[0].value["Id"][0]
     click_line(page, "select.rows", 0)
-    press(page, "reader.pin.out")
+    press(page, "reader.x")
     assert verdict(page).startswith("24 of 240")
     assert best not in page.dataframe[0].value["Id"].tolist()
     assert view(page, "Removed") == "Removed · 1"
     assert view(page, "Pinned") == "Pinned · 1"
     assert page.dataframe[0].value["State"].tolist() == ["always excluded"]
-    press(page, "reader.unpin")
+    press(page, "reader.x")
     assert view(page, "Top ranked") == "Top ranked · 24"
     assert page.dataframe[0].value["Id"][0] == best
 
