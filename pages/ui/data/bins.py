@@ -18,7 +18,7 @@ from core.analysis.bins import quantiles as quantiles
 from core.schema import IntArray
 
 GRID = 48  # cells of a density along each axis
-MAX_DOTS = 1_500  # dots over a density; each costs 150 bytes when selected
+MAX_DOTS = 1_000  # dots over a density: the browser takes 0.2 ms to draw one, and 150 bytes to report it selected
 
 
 @dataclass(frozen=True, eq=False)
