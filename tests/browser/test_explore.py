@@ -10,10 +10,12 @@ from playwright.sync_api import Locator, Page, expect
 
 from core.pool.pools import load_pool
 from core.workspace.folder import Workspace
+from pages.ui.theme import HIGHLIGHT
 from tests.browser.test_journey import wait_until_idle
 from tests.pages.conftest import answer_divergence_run, entropy_shift_run, write_rows
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
+LIT = "rgb({}, {}, {})".format(*(int(HIGHLIGHT[i : i + 2], 16) for i in (1, 3, 5)))
 FRAME = """(node) => {
     const { x, y, width, height } = node.querySelector('.nsewdrag').getBoundingClientRect();
     return [x, y, width, height];
@@ -34,9 +36,17 @@ def explored(tmp_path_factory, serve):
 
 @pytest.fixture
 def explore(page: Page, explored: str) -> Page:
+    """Open the page without a highlight, which is stored for all visitors of this server."""
     page.goto(f"{explored}/explore")
     wait_until_idle(page)
+    if clear_button(page).count():
+        clear_button(page).click()
+        wait_until_idle(page)
     return page
+
+
+def clear_button(page: Page) -> Locator:
+    return page.locator(".st-key-bar").get_by_role("button", name="Clear", exact=True)
 
 
 def open_section(page: Page, name: str) -> Locator:
@@ -83,36 +93,73 @@ def drag(page: Page, figure: Locator, *places: tuple[float, float]) -> None:
     wait_until_idle(page)
 
 
-def test_a_clicked_bar_lists_its_rows_and_another_click_those_of_another_bar(explore):
-    figure, found = first_figure(explore), set()
+def count_highlighted(page: Page) -> int:
+    """Return how many rows are highlighted, as the bar of the page tells."""
+    told = page.locator(".st-key-bar").get_by_text(re.compile(r"^\D*[\d,]+ rows? highlighted"))
+    expect(told).to_be_visible()
+    return int(re.search(r"[\d,]+", told.inner_text())[0].replace(",", ""))
+
+
+def lit_dots(figure: Locator) -> int:
+    """Count the dots of a figure in the colour of the highlight."""
+    return figure.locator(f".scatterlayer .point[style*='{LIT}']").count()
+
+
+def test_a_clicked_bar_highlights_its_rows_and_another_click_those_of_another_bar(explore):
+    found = set()
     for bar in (4, 12):
-        click_mark(explore, figure, ".bars .point path", bar)
-        note = explore.get_by_text(re.compile(r"^\d+ rows? · ΔH .*\d"))
-        expect(note).to_be_visible()
-        found.add(note.inner_text())
-    assert len(found) == 2
+        click_mark(explore, first_figure(explore), ".bars .point path", bar)
+        expect(explore.get_by_text(re.compile(r"^\d+ rows? highlighted, lowest ΔH first"))).to_be_visible()
+        found.add(explore.locator(".st-key-highlight-term-0").inner_text())
+    assert len(found) == 2 and all(" to " in words for words in found)
 
 
 def test_bars_are_dragged_over_after_choosing_to(explore):
     drag(explore, choose_gesture(explore, "Range"), (0.3, 0.5), (0.6, 0.5))
-    expect(explore.get_by_role("button", name=re.compile("Keep only"))).to_be_visible()
-    assert explore.get_by_text(re.compile(r"^\d+ rows · ΔH .* to ")).count() == 1
+    assert count_highlighted(explore) > 10
+    assert first_figure(explore).get_by_text("highlighted").count() == 1  # in its legend
 
 
-@pytest.mark.parametrize("section", ["Entropy shift", "Answers"])
-def test_a_clicked_dot_opens_its_row(explore, section):
+@pytest.mark.parametrize(("section", "dots"), [("Entropy shift", (5, 60)), ("Answers", (5,))])
+def test_a_clicked_dot_opens_its_row_in_the_reader(explore, section, dots):
     figure = open_section(explore, section)
-    for dot in (5, 60):
+    opened = set()
+    for dot in dots:
         click_mark(explore, figure, ".scatterlayer .point", dot)
-        expect(explore.get_by_text("1 row · the clicked row")).to_be_visible()
-        expect(explore.get_by_text(re.compile(r"^Question \d+: what is")).last).to_be_visible()
+        row = explore.locator(".st-key-dock").get_by_text(re.compile(r"^Question \d+: what is")).last
+        expect(row).to_be_visible()
+        opened.add(row.inner_text())
+        figure = first_figure(explore)  # which the reader has made narrower
+    assert len(opened) == len(dots)
+    assert explore.get_by_text("rows highlighted").count() == 0
+    widths = [chart.bounding_box()["width"] for chart in explore.get_by_test_id("stPlotlyChart").all()]
+    assert min(widths) > 350 and max(widths) < 500  # below each other
 
 
-def test_dots_inside_a_lasso_are_listed(explore):
+def test_a_lasso_lights_its_rows_in_every_figure_and_section_and_after_a_reload(explore):
     open_section(explore, "Entropy shift")
     figure = choose_gesture(explore, "Lasso")
     drag(explore, figure, (0.2, 0.2), (0.8, 0.2), (0.8, 0.8), (0.2, 0.8), (0.2, 0.25))
-    expect(explore.get_by_text(re.compile(r"^\d+ rows · inside the lasso"))).to_be_visible()
+    count = count_highlighted(explore)
+    plane, bars = (explore.get_by_test_id("stPlotlyChart").nth(k) for k in (0, 1))
+    assert lit_dots(plane) == count > 10 and lit_dots(bars) == 3
+    explore.reload()
+    wait_until_idle(explore)
+    open_section(explore, "Answers")
+    assert count_highlighted(explore) == count
+    assert lit_dots(first_figure(explore)) > 0
+
+
+def test_a_bar_of_one_figure_lights_dots_of_the_other(explore):
+    open_section(explore, "Entropy shift")
+    plane, bars = (explore.get_by_test_id("stPlotlyChart").nth(k) for k in (0, 1))
+    assert lit_dots(plane) == 0
+    click_mark(explore, bars, ".bars .point path", 1)
+    count = count_highlighted(explore)
+    assert lit_dots(plane) == count < 80
+    clear_button(explore).click()
+    wait_until_idle(explore)
+    assert lit_dots(plane) == 0 and explore.get_by_text("rows highlighted").count() == 0
 
 
 def test_the_first_histogram_needs_no_scrolling(explore):
