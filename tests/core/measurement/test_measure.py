@@ -211,7 +211,7 @@ def test_a_resumed_pass_plans_its_batches_for_the_memory_that_was_free_at_first(
 
 
 @pytest.mark.slow
-def test_killed_twenty_times_it_ends_with_the_same_bits_and_repeats_no_part(pool_file, tmp_path, reading, monkeypatch):
+def test_killed_eight_times_it_ends_with_the_same_bits_and_repeats_no_part(pool_file, tmp_path, reading, monkeypatch):
     monkeypatch.setattr(passes, "PART_SECONDS", 1e-5)
     whole = measure_slow_methods(pool_file, Workspace(tmp_path / "whole"), reading)
     context = multiprocessing.get_context("forkserver")
@@ -220,10 +220,10 @@ def test_killed_twenty_times_it_ends_with_the_same_bits_and_repeats_no_part(pool
     rng = random.Random(1)
     done: dict[Path, tuple[int, int]] = {}
     grown = 0
-    for _ in range(20):
+    for _ in range(8):  # `make soak` kills a thousand times
         process = context.Process(target=worker, args=(str(pool_file), str(root), reading, 0.05))
         process.start()
-        enough = len(done) + rng.randint(1, 4)
+        enough = len(done) + rng.randint(1, 8)
         while process.is_alive() and len(finished_files(root)) < enough:
             time.sleep(0.002)
         time.sleep(rng.uniform(0, 0.05))  # at any point of the next part
@@ -239,7 +239,7 @@ def test_killed_twenty_times_it_ends_with_the_same_bits_and_repeats_no_part(pool
     assert process.exitcode == 0
     now = finished_files(root)
     assert {path: now[path] for path in done} == done
-    assert grown >= 10  # most attempts were killed in the middle of the work
+    assert grown >= 4  # most attempts were killed in the middle of the work
     for one, other in zip(whole, measure_slow_methods(pool_file, Workspace(root), reading), strict=True):
         assert_same_columns(one, other)
 
