@@ -529,6 +529,7 @@ def report(
     budget: BudgetOpt = "10%",
     filters: FilterOpt = None,
     threshold: CutoffOpt = None,
+    tag: TagOpt = None,
     out: Annotated[Path, Option("--out", help="File to write, .html. One report may replace another.")] = Path(
         "report.html"
     ),
@@ -540,11 +541,13 @@ def report(
     """
     source, options = session.shared["pool"]["source"], {"out": out, "overwrite": overwrite}
     if commands.is_manifest(source):
-        if session.shared != _collect_recipe_options([source]) or (budget, filters, threshold) != ("10%", None, None):
+        own = (budget, filters, threshold, tag)
+        if session.shared != _collect_recipe_options([source]) or own != ("10%", None, None, None):
             raise RecipeError(f"{source} decides what is selected. Leave out all options but --out and --overwrite.")
         return commands.report_manifest(Path(source), session.workspace, session.report, **options)
     conditions = [asdict(parse_filter(line)) for line in filters or ()]
     recipe, pool = session.build_recipe(budget=budget, filters=conditions, threshold=threshold)
+    recipe = commands.add_tags(recipe, pool, tag or ())
     return commands.report_selection(recipe, pool, session.workspace, session.report, **options)
 
 
