@@ -70,7 +70,7 @@ def choose_gesture(page: Page, name: str) -> Locator:
 
 
 def click_mark(page: Page, figure: Locator, marks: str, number: int) -> None:
-    """Click on the middle of one of the visible bars or dots of a figure."""
+    """Click on the middle of one of the visible bars or dots of a figure; −1 is the last, drawn over the others."""
     middles = """(node, marks) => [...node.querySelectorAll(marks)].map((mark) => mark.getBoundingClientRect())
         .filter((box) => box.height > 2).map((box) => [box.x + box.width / 2, box.y + box.height / 2])"""
     x, y = figure.evaluate(middles, marks)[number]
@@ -116,8 +116,12 @@ def test_a_clicked_bar_highlights_its_rows_and_another_click_those_of_another_ba
 
 def test_bars_are_dragged_over_after_choosing_to(explore):
     drag(explore, choose_gesture(explore, "Range"), (0.3, 0.5), (0.6, 0.5))
-    assert count_highlighted(explore) > 10
-    assert first_figure(explore).get_by_text("highlighted").count() == 1  # in its legend
+    count = count_highlighted(explore)
+    assert count > 10
+    figure = choose_gesture(explore, "Click")
+    assert figure.get_by_text("highlighted").count() == 1  # in its legend
+    click_mark(explore, figure, ".bars .point path", -1)  # the last one that is lit
+    assert 0 < count_highlighted(explore) < count
 
 
 @pytest.mark.parametrize(("section", "dots"), [("Entropy shift", (5, 60)), ("Answers", (5,))])

@@ -78,12 +78,12 @@ def layer_bars(layers: Mapping[str, IntArray], edges: Values, data: Any, hover: 
     ]  # fmt: skip
 
 
-def highlight_steps(counts: IntArray, edges: Values, data: Any) -> list[dict[str, Any]]:
-    """Return the highlighted rows of each bin as a filled line of steps over the bars."""
-    look = {"name": "highlighted", "line": {"shape": "hvh", "color": theme.HIGHLIGHT, "width": 2}}
-    look |= {"fill": "tozeroy", "fillcolor": theme.faint(theme.HIGHLIGHT, 0.3)}
+def highlight_bars(counts: IntArray, edges: Values, data: Any) -> dict[str, Any]:
+    """Return the highlighted rows of each bin as bars over the others, which pick the same bin when clicked."""
+    x, width = ((edges[:-1] + edges[1:]) / 2).tolist(), np.diff(edges).tolist()
+    look = {"name": "highlighted", "width": width, "base": 0, "opacity": 0.6}  # with a base bars are not stacked
     hover = {"customdata": data, "hovertemplate": "%{y:,} highlighted<extra></extra>"}
-    return [scatter("lines", ((edges[:-1] + edges[1:]) / 2).tolist(), counts.tolist(), **look, **hover)]
+    return bars(x, counts.tolist(), theme.HIGHLIGHT, **look, **hover)
 
 
 def highlight_marks(x: Values, places: Sequence[int], counts: IntArray, of: IntArray) -> dict[str, Any]:

@@ -34,7 +34,7 @@ def histogram(
 
     `edges` (B + 1,), each layer (B,). `marks`: share -> value of the quantiles to mark. `cut`: the score of the last
     selected row. The customdata of a bar is its bin number and the bin's range. `highlight` (B,): the highlighted rows
-    of each bin, as a line over the bars.
+    of each bin, as bars over the others.
     """
     to_x = axis_transform(log)
     places = to_x(edges)
@@ -51,7 +51,7 @@ def histogram(
     return figures.base_figure(
         [
             *figures.layer_bars(layers, places, data, "%{customdata[1]}"),
-            *(figures.highlight_steps(highlight, places, data) if highlight is not None else ()),
+            *([figures.highlight_bars(highlight, places, data)] if highlight is not None else ()),
         ],
         height,
         xaxis=figures.fixed_axis(title, range=[low, high], showgrid=False, **_ticks(tick_values(edges, log), to_x)),

@@ -74,7 +74,7 @@ def _bars(edges: Values, number: int, target: Ridge, axis: str) -> list[dict[str
     about = f"{escape_label(target.name)} %{{customdata[2]}}"
     traces = figures.layer_bars(target.layers, edges, data, about)
     if target.highlight is not None:
-        traces += figures.highlight_steps(target.highlight, edges, data)
+        traces.append(figures.highlight_bars(target.highlight, edges, data))
     return [bar | {"legendgroup": bar["name"], "showlegend": number == 0, "yaxis": axis} for bar in traces]
 
 
