@@ -85,9 +85,8 @@ def expect_badge(page: Page, words: str) -> None:
 def click_line(page: Page, line: int, x: float) -> None:
     """Click on a line of the table that is in view, at a share of its width."""
     table = page.get_by_test_id("stDataFrame").first
-    table.scroll_into_view_if_needed()
-    box = table.bounding_box()
-    page.mouse.click(box["x"] + x * box["width"], box["y"] + ROW_HEIGHT * (line + 1.5))
+    page.wait_for_timeout(1000)  # figures above it take their height
+    table.click(position={"x": x * table.bounding_box()["width"], "y": ROW_HEIGHT * (line + 1.5)})
     wait_until_idle(page)
 
 
@@ -151,12 +150,10 @@ def test_clicks_open_rows_and_pins_keep_the_place(select):
 
 def test_the_page_shows_a_pin_when_no_key_is_pressed_for_a_while(select):
     page = select
-    page.get_by_text(re.compile("^Pinned")).click()
-    wait_until_idle(page)
     press(page, "j", "i")
-    expect(page.get_by_test_id("stMain").get_by_text(re.compile(r"Rows 1–1 of 1\."))).to_be_visible()
-    press(page, "j", "i")
-    expect(page.get_by_test_id("stMain").get_by_text(re.compile(r"Rows 1–2 of 2\."))).to_be_visible()
+    expect(page.get_by_text("Pinned · 1", exact=True)).to_be_visible()
+    press(page, "j", "x")
+    expect(page.get_by_text("Pinned · 2", exact=True)).to_be_visible()
 
 
 def test_letters_typed_into_a_field_are_no_commands(select, workspace):
@@ -181,7 +178,7 @@ def test_keys_search_close_reopen_widen_and_help(select):
     page.get_by_role("heading", name="Select", exact=True).click()  # out of the field
     press(page, "j")
     expect_open(page, 7)  # the list is the highlight
-    page.get_by_role("button", name="Clear").click()
+    page.get_by_role("button", name="Clear", exact=True).click()
     wait_until_idle(page)
     press(page, "Escape")
     expect(head(page)).to_have_count(0)
@@ -204,8 +201,9 @@ def test_the_row_stays_open_over_settings_pages_and_a_reload(select):
     page = select
     press(page, "j", "j", "j")
     expect_badge(page, "^selected, rank 3 of 240")
-    page.get_by_label("Exact budget").fill("1")
-    page.get_by_label("Exact budget").press("Enter")
+    budget = page.get_by_test_id("stNumberInputField").first
+    budget.fill("1")
+    budget.press("Enter")
     wait_until_idle(page)
     expect_badge(page, "unselected, rank 3 of 240")  # the reader follows the budget
     for name in ("Explore", "Compare", "Export", "Pool", "Measure", "Select"):
@@ -226,12 +224,12 @@ def test_after_a_reload_the_keys_step_through_the_highlight(select):
     wait_until_idle(page)
     page.get_by_role("heading", name="Select", exact=True).click()
     press(page, "j", "j")
-    expect_open(page, 10)
+    expect_open(page, 11)  # after row 1
     page.reload()
     wait_until_idle(page)
-    expect_open(page, 10)
-    press(page, "j")
     expect_open(page, 11)
+    press(page, "j")
+    expect_open(page, 12)
 
 
 def test_a_similar_row_opens_in_the_reader_and_back_returns(select):
@@ -241,9 +239,7 @@ def test_a_similar_row_opens_in_the_reader_and_back_returns(select):
     page.locator(".st-key-reader-part").get_by_text("Similar").click()
     wait_until_idle(page)
     table = page.locator(".st-key-dock").get_by_test_id("stDataFrame")
-    table.scroll_into_view_if_needed()
-    box = table.bounding_box()
-    page.mouse.click(box["x"] + 60, box["y"] + 35 * 1.5)
+    table.click(position={"x": 60, "y": 35 * 1.5})
     wait_until_idle(page)
     expect_open(page, 10)
     press(page, "b")
@@ -277,5 +273,5 @@ def test_prose_is_prose_and_code_is_code(select):
     font = "element => getComputedStyle(element.firstElementChild).fontFamily"
     assert "monospace" not in prose.evaluate(font)
     main = page.locator("[data-testid=stMain]").bounding_box()["width"]
-    assert dock.bounding_box()["width"] > 0.45 * main
+    assert dock.bounding_box()["width"] >= 0.45 * main
     assert not [url for url in requests if "evil.example" in url]

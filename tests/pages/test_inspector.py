@@ -1,4 +1,4 @@
-"""The row inspector: scores, tokens, ranks, neighbours and answers, each computed when it is opened."""
+"""The reader: the open row in parts, each computed when it is opened; keys and buttons that step, pin and undo."""
 
 import json
 import time
@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 import pytest
-from pages.ui.row.place import Place
 
 from core.measurement.measure import measure as measure_pool
 from core.measurement.run_data import load_measured, trained_state
@@ -25,8 +24,9 @@ from core.workspace.parts import Parts
 from pages.ui.glossary import ANCHOR
 from pages.ui.row import tokens
 from pages.ui.shell import state
+from pages.ui.shell.open_row import LISTED, OPEN, OpenRow
 from tests.pages.conftest import entropy_shift_run
-from tests.pages.test_explore import click, page_text
+from tests.pages.test_explore import page_text
 from tests.pages.ui.row.test_drawings import ParsedHtml
 
 BEACON = "![beacon](http://evil.example/x.png)"
@@ -35,7 +35,7 @@ STATE = "feedfeedfeedfeed"
 
 
 def html(at):
-    return "\n".join(str(one.value) for one in at.get("html"))
+    return "\n".join(str(one.value) for one in at.get("html") if not str(one.value).startswith("<style>"))
 
 
 def shown(at):
@@ -51,9 +51,17 @@ def part(at, name):
 
 
 def open_row(at, row):
-    """Open a row by a click on its dot."""
-    at.get_by_key("explore.section").set_value("Entropy shift").run()
-    click(at, "explore.shift", points=[{"customdata": row}])
+    """Open a row as a link does; the last of the 240 rows is "again"."""
+    at.session_state[OPEN] = OpenRow("again" if row == 239 else f"row-{row}", row)
+    at.run()
+    assert not at.exception
+    return at
+
+
+def press(at, key):
+    """Press the button that does what a key does."""
+    at.button(key=f"reader.{key}").click().run()
+    assert not at.exception
     return at
 
 
@@ -84,8 +92,8 @@ def view(workspace, run, row, texts):
 # Scores
 
 
-def test_scores_are_open_at_once_with_percentile_and_meaning(run, confidence_run, app):
-    at = open_row(app("explore"), 11)
+def test_scores_have_percentile_and_meaning(run, confidence_run, app):
+    at = part(open_row(app("explore"), 11), "Scores")
     columns = load_measured(run).columns
     below = round(100 * (columns["nll"] < columns["nll"][11]).mean())
     assert "NLL" in shown(at) and f"{below}%" in shown(at)
@@ -124,7 +132,7 @@ def test_a_row_that_a_filter_excludes_and_a_filter_that_a_method_lacks_are_shown
     at = app("pool")
     filters = (Filter("task", values=("words",)), Filter("delta_nll", high=9.0))
     at.session_state[state.SETTINGS] = replace(at.session_state[state.SETTINGS], filters=filters)
-    part(at.run(), "Ranks")  # of row 0, whose task is sums
+    part(open_row(at, 0), "Ranks")  # its task is sums
     assert "Entropy shift–unselected · excluded: filtered out" in shown(at)
     assert "Task confidence–unselected · filters: there is no column 'delta_nll'" in shown(at)
 
@@ -140,7 +148,7 @@ def test_a_pinned_row_is_first_in_every_order(at):
 
 
 def test_the_nearest_selected_row_is_shown_with_its_similarity(at, read, pool):
-    part(at, "Similar rows")
+    part(at, "Similar")
     assert "The pool has no exact duplicates of this row" in page_text(at)
     assert "**Most similar selected row: not a duplicate**" in page_text(at)
     assert "Cosine similarity of the responses: 0.99" in page_text(at) or "of the responses: 1.000" in page_text(at)
@@ -151,20 +159,20 @@ def test_the_nearest_selected_row_is_shown_with_its_similarity(at, read, pool):
     assert pool.rows["prompt"][other].as_py() in texts and pool.rows["response"][other].as_py() in texts
 
 
-def test_the_nearest_row_of_a_row_that_was_not_picked_is_found_on_request(read, app):
-    at = app("explore")
-    at.get_by_key("explore.section").set_value("Entropy shift").run()
-    click(at, "explore.shift", lasso=[{"x": [-9.0, 9.0, 9.0, -9.0], "y": [-9.0, -9.0, 9.0, 9.0]}])
-    part(at, "Similar rows")
-    assert "Most similar selected row" not in page_text(at)
-    at.button(key="explore.shift.nearest").click().run()
-    assert not at.exception and "**Most similar selected row:" in page_text(at)
-    at.button(key="explore.shift.next").click().run()
-    assert "**Most similar selected row:" in page_text(at)
+def test_the_nearest_selected_row_opens_in_the_reader_and_back_returns(at):
+    part(at, "Similar")
+    at.button(key="reader.nearest").click().run()
+    opened = at.session_state[OPEN]
+    assert opened.row % 4 == 11 % 4 and opened.row != 11 and opened.back.row == 11
+    assert len(opened.rows) == 20 and "1 of 20" in page_text(at)
+    press(at, "j")
+    assert at.session_state[OPEN].row == opened.rows[1]
+    press(at, "b")
+    assert at.session_state[OPEN].row == 11
 
 
 def test_duplicates_are_listed_with_whether_they_are_selected(at, pool):
-    part(open_row(at, 239), "Similar rows")  # repeats row 0
+    part(open_row(at, 239), "Similar")  # repeats row 0
     assert "**2 rows are exact duplicates**" in page_text(at)
     table = at.dataframe[-1].value
     assert table["Id"].tolist() == ["row-0", "again"]
@@ -178,10 +186,10 @@ def test_near_duplicates_are_listed_once_they_are_found(workspace, tmp_path, app
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     pool = load_pool(str(file), workspace=workspace.root)
     entropy_shift_run(workspace, pool, dtype="float32")
-    at = part(app("pool"), "Similar rows")
+    at = part(open_row(app("pool"), 0), "Similar")
     assert "near-duplicates" not in page_text(at)
     find_near_duplicates(pool, workspace, 0.8, SilentReporter())
-    part(at, "Similar rows")
+    part(at, "Similar")
     assert "no exact duplicates" in page_text(at)
     assert "**2 rows are near-duplicates (similarity ≥ 0.8)** of each other; " in page_text(at)
     assert at.dataframe[-1].value["Which"].tolist() == ["this row", ""]
@@ -190,7 +198,7 @@ def test_near_duplicates_are_listed_once_they_are_found(workspace, tmp_path, app
 def test_missing_embeddings_show_one_sentence(at, workspace):
     for file in workspace.root.glob("measurements/*/plan.parquet"):
         file.unlink()
-    part(at, "Similar rows")
+    part(at, "Similar")
     assert "Measure again" in at.error[0].value.replace("\\", "")
 
 
@@ -202,7 +210,7 @@ def test_tokens_are_drawn_as_stored_and_switch_to_entropy(at, read, workspace):
     part(at, "Tokens")
     assert "NLL in nats" in shown(at) and "It is so." in shown(at)
     assert "Mean NLL 2.000 → 1.000 after warm-up" in page_text(at)
-    at.get_by_key("explore.shift.measure").set_value("entropy").run()
+    at.get_by_key("reader.measure").set_value("entropy").run()
     assert not at.exception
     assert "H in nats" in shown(at) and "Mean Entropy 2.000 → 1.000" in page_text(at)
     assert not list_jobs(workspace)
@@ -252,7 +260,7 @@ def test_a_row_is_read_by_a_job_and_its_means_are_its_scores(workspace, tmp_path
     run = measure_pool(pool, build_method("lowest_nll", {}), Reading(), workspace, report=SilentReporter())
     at = app("pool")
     at.session_state[state.SETTINGS] = replace(at.session_state[state.SETTINGS], method="lowest_nll")
-    part(at.run(), "Tokens")
+    part(open_row(at, 0), "Tokens")
     next(button for button in at.button if button.label == "Compute token scores").click().run()
     deadline = time.monotonic() + 120
     while list_jobs(workspace)[0].live and time.monotonic() < deadline:
@@ -274,103 +282,81 @@ def test_a_row_is_read_by_a_job_and_its_means_are_its_scores(workspace, tmp_path
 def test_the_part_that_was_opened_stays_open_for_the_next_row_and_page(at, read):
     part(at, "Ranks")
     open_row(at, 12)
-    assert at.get_by_key("explore.shift.part").value == "Ranks"
+    assert at.get_by_key("reader.part").value == "Ranks"
     at.switch_page("pages/pool.py").run()
     assert not at.exception
     assert "Longest response" in shown(at) and "At 10" in shown(at)
 
 
-def test_the_pool_page_has_the_inspector_once_a_model_has_read_the_pool(pool, app):
-    at = app("pool")
-    assert not [one for one in at.get("button_group") if str(one.key).endswith(".part")]
-
-
-def test_buttons_step_from_row_to_row_and_over_the_end_of_a_page(read, app):
-    at = app("explore")
-    at.get_by_key("explore.section").set_value("Entropy shift").run()
-    whole_plane = {"x": [-9.0, 9.0, 9.0, -9.0], "y": [-9.0, -9.0, 9.0, 9.0]}
-    click(at, "explore.shift", lasso=[whole_plane])
-
-    def opened():
-        return next(text.value for text in at.text if text.value.startswith(("row-", "again")))
-
-    ids = at.dataframe[0].value["Id"].tolist()
-    assert opened() == ids[0]
-    assert selected_cells(at) == [(0, "Prompt")]
-    assert at.button(key="explore.shift.previous").disabled
-    at.button(key="explore.shift.next").click().run()
-    at.button(key="explore.shift.next").click().run()
-    assert not at.exception and opened() == ids[2]
-    at.button(key="explore.shift.previous").click().run()
-    assert opened() == ids[1]
-    at.session_state["explore.shift.place"] = Place(int(ids[99].removeprefix("row-")), 99, None)
-    at.run()
-    at.button(key="explore.shift.next").click().run()
-    second = at.dataframe[0].value["Id"].tolist()
-    assert second != ids and opened() == second[0]
-    at.button(key="explore.shift.previous").click().run()
-    assert opened() == ids[99]
-
-
-def selected_cells(at):
-    return at.session_state[at.dataframe[0].key]["selection"]["cells"]
+def test_a_row_of_a_pool_that_is_not_measured_has_only_its_text(pool, app):
+    at = open_row(app("pool"), 3)
+    assert at.get_by_key("reader.part").options == ["Text"]
+    assert pool.rows["response"][3].as_py() in [text.value for text in at.text]
 
 
 def open_id(at):
-    return next(text.value for text in at.text if text.value.startswith(("row-", "again")))
+    return at.session_state[OPEN].id
+
+
+def settings(at):
+    return at.session_state[state.SETTINGS]
 
 
 @pytest.fixture
-def first_ranked(run, app):
-    """Return the Select page with the fourth of the rows that rank first open."""
+def ranked(run, app):
+    """Return the Select page with the fourth row of the ranking open, and the ids of the first ones in their order."""
     at = app("select")
-    at.get_by_key("select.view").set_value("Top ranked").run()
-    for _ in range(3):
-        at.button(key="select.next").click().run()
-    return at
+    rows = load_ranking(at)
+    return open_row(at, rows[3]), [f"row-{row}" for row in rows[:6]]
 
 
-@pytest.mark.parametrize(("side", "words"), [("in", "include"), ("out", "exclude")])
-def test_a_pin_keeps_the_reader_at_its_row(first_ranked, side, words):
-    at, ids = first_ranked, first_ranked.dataframe[0].value["Id"].tolist()
-    assert open_id(at) == ids[3]
-    at.button(key=f"select.pin.{side}").click().run()
-    assert not at.exception and open_id(at) == ids[3]
-    listed = at.dataframe[0].value["Id"].tolist()
-    assert listed[:4] == ([ids[3], *ids[:3]] if side == "in" else [*ids[:3], ids[4]])  # first, or gone
-    assert selected_cells(at) == ([(0, "Prompt")] if side == "in" else [])
-    assert ("The open row left the list." in page_text(at)) == (side == "out")
-    assert at.button(key="select.undo.pin").label.replace("\\", "") == f"Undo: always {words} {ids[3]}"
-    at.button(key="select.undo.pin").click().run()
-    assert at.dataframe[0].value["Id"].tolist() == ids
-    assert open_id(at) == ids[3] and selected_cells(at) == [(3, "Prompt")]
+def load_ranking(at):
+    return [int(row) for row in at.session_state[LISTED]]
 
 
-def test_after_a_row_left_the_list_the_next_one_is_that_which_took_its_place(first_ranked):
-    at, ids = first_ranked, first_ranked.dataframe[0].value["Id"].tolist()
-    at.button(key="select.pin.out").click().run()
-    at.button(key="select.next").click().run()
-    assert open_id(at) == ids[4]
-    at.button(key="select.previous").click().run()
-    assert open_id(at) == ids[2]
+def test_buttons_step_through_the_ranking_that_a_row_of_a_link_stands_in(ranked):
+    at, ids = ranked
+    assert open_id(at) == ids[3] and "4 of " in page_text(at)
+    assert open_id(press(press(at, "k"), "k")) == ids[1]
+    assert open_id(press(at, "k")) == ids[0] and at.button(key="reader.k").disabled
+    assert open_id(press(at, "j")) == ids[1]
 
 
-def test_a_pinned_row_can_go_to_the_other_side_with_its_reason(first_ranked):
-    at = first_ranked
-    row = open_id(at)
-    at.text_input[-1].set_value("too easy").run()
-    for side, label in (("out", "always excluded"), ("in", "always included")):
-        at.button(key=f"select.pin.{side}").click().run()
-        assert at.session_state[state.SETTINGS].pins == (Pin(row, side, "too easy"),)
-        assert at.button(key="select.unpin").label == "Remove pin" and label in page_text(at).lower()
-    at.button(key="select.unpin").click().run()
-    assert at.session_state[state.SETTINGS].pins == () and open_id(at) == row
+@pytest.mark.parametrize(("key", "side", "words"), [("i", "in", "included"), ("x", "out", "excluded")])
+def test_a_pin_keeps_the_row_and_its_list(ranked, key, side, words):
+    at, ids = ranked
+    press(at, key)
+    assert open_id(at) == ids[3] and settings(at).pins == (Pin(ids[3], side),)
+    assert f"Always {words}" in page_text(at) and at.button(key=f"reader.{key}").label.endswith("Remove pin")
+    assert open_id(press(at, "j")) == ids[4]
+    assert open_id(press(at, "k")) == ids[3]
+    assert f"always {words[:-1]} {ids[3]}" in at.button(key="reader.u").help.replace("\\", "")
+    assert settings(press(at, "u")).pins == () and open_id(at) == ids[3]
 
 
-def test_another_list_opens_at_its_first_row(first_ranked):
-    at = first_ranked
-    at.get_by_key("select.view").set_value("Near the cutoff").run()
-    assert open_id(at) == at.dataframe[0].value["Id"][0]
+def test_a_pin_changes_sides_with_its_reason_and_is_removed_by_the_same_button(ranked):
+    at, ids = ranked
+    assert not [field for field in at.text_input if field.key == "reader.reason"]
+    press(at, "x").text_input(key="reader.reason").set_value("too easy").run()
+    assert settings(at).pins == (Pin(ids[3], "out", "too easy"),)
+    assert settings(press(at, "i")).pins == (Pin(ids[3], "in", "too easy"),)
+    assert at.text_input(key="reader.reason").value == "too easy"
+    assert settings(press(at, "i")).pins == ()
+
+
+def test_the_reader_closes_and_leaves_the_address(ranked):
+    at, ids = ranked
+    assert at.query_params["row"] in (ids[3], [ids[3]])
+    press(at, "escape")
+    assert at.session_state[OPEN] is None and not [b for b in at.button if str(b.key).startswith("reader.")]
+    assert "row" not in at.query_params
+
+
+def test_the_reader_is_wider_on_request(ranked):
+    at, _ = ranked
+    before = [column.weight for column in at.columns if column.weight != 1]
+    press(at, "w")
+    assert pytest.approx(2 / 3) in [column.weight for column in at.columns] and not before.count(2 / 3)
 
 
 # Hostile text
@@ -393,7 +379,9 @@ def test_text_of_a_pool_stays_text_in_every_part(workspace, tmp_path, app):
     text = TokenView((HOSTILE, "<script>"), np.ones(2, np.float32), np.ones(2, np.float32), (0,))
     write_view(token_file(workspace, run, 0, None), text)
     at = app("pool")
-    for name in ("Scores", "Tokens", "Ranks", "Similar rows"):
+    at.session_state[OPEN] = OpenRow(rows[0]["id"], 0)
+    at.run()
+    for name in ("Scores", "Tokens", "Ranks", "Similar"):
         part(at, name)
         labels = [one.label for kind in ("button", "button_group", "expander") for one in at.get(kind)]
         interpreted = [

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import streamlit as st
+
 from core.measurement.runs import Run
 from core.schema import Pool, Row
 from core.selection.selection import Selection
@@ -10,6 +12,7 @@ from pages.ui.row.answer_source import find_answers_run
 from pages.ui.shell import show, state
 
 TEXT, SCORES, TOKENS, RANKS, NEAR, ANSWERS = "Text", "Scores", "Tokens", "Ranks", "Similar", "Answers"
+LINE_WIDTH = 680  # pixels of a line of text, about 90 characters
 
 
 def inspect(
@@ -25,7 +28,8 @@ def inspect(
     opened = _choose_part([TEXT, *measured, *([ANSWERS] if answers_run else [])], key)
     with show.errors():
         if opened == TEXT:
-            show.texts(row)
+            with st.container(width=LINE_WIDTH, gap="small"):
+                show.texts(row)
         elif opened == SCORES:
             scores.draw_scores(pool, row)
         elif opened == TOKENS:

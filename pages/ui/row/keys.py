@@ -55,6 +55,7 @@ export default function ({ data, setStateValue, setTriggerValue }) {
         }
         else if (key === "?") setTriggerValue("help", true);
         else if (data.keys.includes(key)) {
+            if (["j", "k"].includes(key)) document.querySelector(".st-key-dock")?.scrollTo(0, 0);
             presses = [...presses.slice(-40), [performance.timeOrigin + performance.now(), key]];
             setStateValue("presses", presses);
             clearTimeout(pause);
@@ -155,7 +156,7 @@ def _step(by: int, pool: Pool) -> None:
             open_row.show_row(pool, rows, 0)
         return
     if opened.rows is not None and 0 <= opened.position + by < len(opened.rows):
-        open_row.show_row(pool, opened.rows, opened.position + by)
+        open_row.show_row(pool, opened.rows, opened.position + by, back=opened.back)
 
 
 def _first_list(pool: Pool) -> IntArray:

@@ -79,19 +79,25 @@ def set_param(name: str, value: Any, **changed: Any) -> None:
 
 def add_pin(row_id: str, side: str, reason: str = "") -> None:
     """Pin one row in or out; replaces an earlier pin of the same row."""
-    others = tuple(pin for pin in settings().pins if pin.id != row_id)
+    others = tuple(pin for pin in _latest().pins if pin.id != row_id)
     change(pins=(*others, Pin(row_id, side, reason)))  # type: ignore[arg-type]
 
 
 def add_pins(pins: Sequence[Pin]) -> None:
     """Pin many rows in or out as one step of undo; replaces earlier pins of the same rows."""
     pinned_ids = {pin.id for pin in pins}
-    change(pins=(*(pin for pin in settings().pins if pin.id not in pinned_ids), *pins))
+    change(pins=(*(pin for pin in _latest().pins if pin.id not in pinned_ids), *pins))
 
 
 def remove_pin(row_id: str) -> None:
     """Remove the pin of one row."""
-    change(pins=tuple(pin for pin in settings().pins if pin.id != row_id))
+    change(pins=tuple(pin for pin in _latest().pins if pin.id != row_id))
+
+
+def _latest() -> Settings:
+    """Return the settings with what another tab has changed since, such as its pins."""
+    refresh_settings()
+    return settings()
 
 
 def _store(now: Settings) -> None:
