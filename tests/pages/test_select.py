@@ -222,12 +222,14 @@ def test_a_row_pinned_out_is_replaced_by_the_next(page):
     best = page.dataframe[0].value["Id"][0]
     click_line(page, "select.rows", 0)
     press(page, "reader.x")
+    page.run()  # the whole page: the button has drawn the two fragments only
     assert verdict(page).startswith("24 of 240")
     assert best not in page.dataframe[0].value["Id"].tolist()
     assert view(page, "Removed") == "Removed · 1"
     assert view(page, "Pinned") == "Pinned · 1"
     assert page.dataframe[0].value["State"].tolist() == ["always excluded"]
     press(page, "reader.x")
+    page.run()  # the whole page: the button has drawn the two fragments only
     assert view(page, "Top ranked") == "Top ranked · 24"
     assert page.dataframe[0].value["Id"][0] == best
 
