@@ -19,6 +19,7 @@ BENCHMARKS = {
     "workers": "rows a second of one and two workers, by processes, shards and Ray; what a part costs; the same bits",
     "slider": "a budget move in the browser at 52,002 rows",
     "drag": "a dragged budget in the browser at 52,002 rows: updates a second, and the server's answer on release",
+    "highlight": "a click on a bar until all figures of Explore show its rows, at 52,002 and 1,000,000 rows",
     "million": "opening, moving, reading and searching 52,002 and 1,000,000 rows in the browser, two visitors at once",
 }
 

@@ -20,8 +20,12 @@ from bench.million import ROWS, WAIT_MS, go_to, launch_browser, open_visitor
 from bench.slider import CHROMIUM, QUIET_MS, make_measured_pool, serve_app
 
 WARM_UP_PICKS = 3  # picks that are not counted
-BARS = """(node) => [...node.querySelectorAll('.barlayer .point path')].map((bar) => bar.getBoundingClientRect())
-    .filter((box) => box.height > 4 && box.width > 4).map((box) => [box.x + box.width / 2, box.y + box.height / 2])"""
+BARS = """(node, sides) => {
+    const boxes = [...node.querySelectorAll('.barlayer .point path')].map((bar) => bar.getBoundingClientRect());
+    const found = new Map(boxes.filter((box) => box.height > 4 && box.width > 4)
+        .map((box) => [sides.map((side) => Math.round(box[side])).join(), box]));
+    return [...found.values()].map((box) => [box.x + box.width / 2, box.y + box.height / 2]);
+}"""
 WATCH = """() => {
     const main = document.querySelector('[data-testid=stMain]');
     const words = () => main.querySelector('.st-key-bar .stMarkdownBadge')?.innerText ?? '';
@@ -43,23 +47,26 @@ SETTLED = f"""() => {{
     pick.observer.disconnect();
     return [pick.answered - pick.start, pick.last - pick.start];
 }}"""
-FIGURES = {"Entropy shift": 1, "Score": 0}  # section -> which of its figures is clicked
+# section -> which of its figures is clicked, and the sides that tell its bars apart: layers of one bar share theirs
+FIGURES = {"Entropy shift": (1, ("x", "y")), "Score": (0, ("x",))}
 
 
 def time_picks(page: Any, section: str, count: int) -> np.ndarray[Any, Any]:
     """Return (count, 2) milliseconds: answered, settled."""
     page.get_by_test_id("stButtonGroup").first.get_by_text(section, exact=True).click()
     page.wait_for_timeout(3_000)
-    figure = page.get_by_test_id("stPlotlyChart").nth(FIGURES[section])
+    nth, sides = FIGURES[section]
+    figure = page.get_by_test_id("stPlotlyChart").nth(nth)
     figure.locator(".barlayer .point path").first.wait_for(timeout=WAIT_MS)
-    return np.array([_time_pick(page, figure, number) for number in range(count + WARM_UP_PICKS)][WARM_UP_PICKS:])
+    picks = range(count + WARM_UP_PICKS)
+    return np.array([_time_pick(page, figure, number, sides) for number in picks][WARM_UP_PICKS:])
 
 
-def _time_pick(page: Any, figure: Any, number: int) -> list[float]:
+def _time_pick(page: Any, figure: Any, number: int, sides: tuple[str, ...]) -> list[float]:
     """Click on one of the bars, each time another; return milliseconds until it is answered and settled."""
     figure.scroll_into_view_if_needed()
     page.wait_for_timeout(300)
-    bars = figure.evaluate(BARS)
+    bars = figure.evaluate(BARS, sides)
     x, y = bars[(7 * number) % len(bars)]
     page.mouse.move(x - 3, y - 1)
     page.mouse.move(x, y, steps=3)
