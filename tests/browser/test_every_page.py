@@ -128,7 +128,7 @@ def check_map_lasso(page: Page) -> None:
         page.mouse.move(x_to, y_to, steps=6)
     page.mouse.up()
     wait_until_idle(page)
-    expect(page.get_by_text(re.compile(r"rows? highlighted"))).to_be_visible()
+    expect(page.get_by_text(re.compile(r"rows? highlighted, ")).first).to_be_visible()
     page.get_by_text("Compare the highlighted rows with the others").click()
     wait_until_idle(page)
     expect(page.get_by_text("with the largest difference").first).to_be_visible()

@@ -4,6 +4,7 @@ A Plotly figure costs the browser 40 to 100 ms per change, these cost one or two
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from html import escape
 
 import numpy as np
@@ -26,6 +27,7 @@ GLYPHS = {  # the markers of `overlap` as letters, with font sizes in pixels tha
     "star": ("★", 14),
     "hexagon": ("⬢", 15),
     "highlight": ("◉", 17),
+    "beyond": ("▶", 12),
 }
 LINE_HEIGHT = 26  # pixels
 LARGE = "font-size:clamp(0.8rem,1.3vw,1rem);line-height:1.7;"
@@ -145,9 +147,11 @@ def group_shares(
 ) -> str:
     """Draw shares (T,) in 0..1 by group: selections as marks, the pool as ticks, chance ranges as pale bands.
 
-    The lines can be picked (controls.pick_bars), each by its number.
+    Highlighted rows do not stretch the axis: beyond it they are a triangle at its end. The lines can be picked
+    (controls.pick_bars), each by its number.
     """
-    top = 1.03 * max(float(np.max([pool, high, *(shares for _, shares in subsets)], initial=0.0)), 1e-6)
+    scaled = [shares for look, shares in subsets if look.mark != "highlight"]
+    top = 1.03 * max(float(np.max([pool, high, *scaled], initial=0.0)), 1e-6)
     lines = []
     for k, group in enumerate(groups):
         marks = "".join(_mark(look, float(shares[k]), top, c, len(subsets)) for c, (look, shares) in enumerate(subsets))
@@ -185,8 +189,8 @@ POOL = f'<span aria-hidden="true" style="color:{REST};font-weight:700">|</span> 
 def _mark(look: Look, share: float, top: float, place: int, count: int) -> str:
     # percent of the line height, so that equal shares do not overlap
     down = 50 if count < 2 else 26 + 48 * place / (count - 1)
-    at = f"position:absolute;left:{100 * share / top:.2f}%;top:{down:.0f}%;transform:translate(-50%,-50%)"
-    return _glyph(look, at)
+    at = f"position:absolute;left:{100 * min(share / top, 1):.2f}%;top:{down:.0f}%;transform:translate(-50%,-50%)"
+    return _glyph(look if share <= top else replace(look, mark="beyond"), at)
 
 
 def _glyph(look: Look, more: str = "") -> str:

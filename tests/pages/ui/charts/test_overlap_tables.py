@@ -37,3 +37,15 @@ def test_figures_show_names_unchanged(looks):
     curves = overlap.overlap_curves(x, [(look, x) for look in looks], x, x, at=10, unit="rows")["data"][1:]
     assert [html.unescape(curve["name"]) for curve in curves] == [shortened(name) for name in NAMES]
     assert not any("<" in curve["name"] for curve in curves)
+
+
+def test_highlighted_rows_do_not_stretch_the_axis(looks):
+    low, all_rows = np.array([0.1, 0.0]), np.array([1.0, 0.1])
+    plain = overlap_tables.group_shares(["a", "b"], [(looks[0], low)], low, low, low, "shares")
+    lit = overlap_tables.group_shares(
+        ["a", "b"], [(looks[0], low), (overlap.highlight_look(), all_rows)], low, low, low, "shares"
+    )
+    axis = re.findall(r">(\d+)%</span>", plain)
+    assert axis and re.findall(r">(\d+)%</span>", lit) == axis
+    assert (lit.count("▶"), lit.count("◉")) == (1, 1)
+    assert "Highlighted rows 100.0%" in lit
