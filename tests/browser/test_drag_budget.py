@@ -124,25 +124,27 @@ def test_keys_undo_and_another_unit_move_the_thumb(page, serve, workspace, measu
         wait_until_idle(page)
         page.keyboard.press("ArrowRight")  # the slider still has the focus
         expect(page.locator("h3").first).to_have_text(re.compile("^156 of"))
-        page.keyboard.press("Escape")
-        assert not page.evaluate(SHOWN)["open"]
         page.get_by_role("button", name="Undo: budget 10.3% → 10.4%").click()
+        expect(page.get_by_role("button", name="Redo: budget 10.3% → 10.4%")).to_be_visible()
+        wait_until_idle(page)  # the buttons are where they stay
         page.get_by_role("button", name="Undo: budget 10% → 10.3%").click()  # three keys were one step
-        wait_until_idle(page)
-        assert page.evaluate(SHOWN)["amount"] == "10%" and slider.input_value() == "100"
+        expect(slider).to_have_attribute("aria-valuetext", re.compile("^10%: 150 rows"))
+        expect(slider).to_have_value("100")
         page.get_by_role("spinbutton", name="Exact budget").fill("33.33")
         page.keyboard.press("Enter")
         expect(slider).to_have_attribute("aria-valuetext", re.compile(r"^33\.33%: 499 rows"))
         page.get_by_role("combobox", name="Unit").click()
         page.get_by_role("option", name="Tokens").click()
-        wait_until_idle(page)
         tokens = select(pool, run, "499").tokens
         expect(slider).to_have_attribute("aria-valuetext", re.compile(f"^{tokens:,}: 499 rows"))
         slider.focus()
         page.keyboard.press("End")
+        assert page.evaluate(SHOWN)["open"]
+        page.keyboard.press("Escape")
+        assert not page.evaluate(SHOWN)["open"]
         everything = select(pool, run, "100%")
         expect(page.locator("h3").first).to_have_text(re.compile(f"^{len(everything.rows):,} of 1,500 rows"))
-        wait_until_idle(page)
+        expect(page).to_have_url(re.compile("budget=.*tok"))
         current = json.loads((workspace.root / "selections" / pool.fingerprint / "current.json").read_text())
         assert current["budget"].endswith("tok")
 
@@ -163,3 +165,25 @@ def test_a_click_without_a_move_and_a_move_back_change_nothing(page, serve, work
         wait_until_idle(page)
         assert verdict(page) == before
         assert page.get_by_role("button", name="Undo").count() == 0
+
+
+def test_an_answer_during_the_next_drag_does_not_move_the_thumb(page, serve, workspace, measured):
+    pool, run = measured
+    with serve(workspace.root) as (address, _):
+        open_select(page, address)
+        box = hold_slider(page)
+        move_to(page, box, 0.3)
+        first = page.evaluate(SHOWN)["amount"]
+        page.mouse.up()
+        hold_slider(page)
+        move_to(page, box, 0.2)
+        second = page.evaluate(SHOWN)
+        n = len(select(pool, run, first).rows)
+        expect(page.locator("h3").first).to_have_text(re.compile(f"^{n:,} of 1,500 rows"))
+        wait_until_idle(page)
+        assert page.evaluate(SHOWN) == second
+        page.mouse.up()
+        n = len(select(pool, run, second["amount"]).rows)
+        expect(page.locator("h3").first).to_have_text(re.compile(f"^{n:,} of 1,500 rows"))
+        wait_until_idle(page)
+        assert page.evaluate(SHOWN)["facts"] == second["facts"]
