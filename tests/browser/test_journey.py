@@ -94,9 +94,15 @@ def test_from_a_file_to_a_selection_that_the_command_line_writes_too(page, serve
         wait_until_idle(page)
 
         page.get_by_text(re.compile("^Top ranked")).click()
-        page.get_by_placeholder("Reason").fill("read by hand")
-        page.get_by_role("button", name="Always exclude").click()
+        wait_until_idle(page)
+        page.get_by_test_id("stDataFrame").first.click(position={"x": 200, "y": 51})
+        reader = page.locator(".st-key-dock")
+        expect(reader).to_contain_text("1 of 110")
+        page.keyboard.press("x")
+        reader.get_by_placeholder("Reason").fill("read by hand")
+        reader.get_by_placeholder("Reason").press("Enter")
         expect(page.get_by_text("0 always included, 1 always excluded")).to_be_visible()
+        wait_until_idle(page)
         assert headline_rows(page) == 110  # the next row of the order replaced it
 
         page.reload()

@@ -2,7 +2,7 @@
 
 The reader halves the width of the page when it opens, so everything above a table grows; without this a click on a row
 would move the row out of sight. On a phone the reader stands above the page, and comes into view instead. Both end when
-the visitor scrolls or presses a key.
+the page is scrolled or a key is pressed.
 """
 
 KEEP_PLACE = """
@@ -24,10 +24,14 @@ function keepPlace() {
         if (window.innerWidth <= NARROW) return showReader();
         const name = [...element.classList].find((one) => one.startsWith("st-key-"));
         const top = element.getBoundingClientRect().top;
+        let place = top + main.scrollTop;  // in the page
         repeat(() => {
             const now = document.getElementsByClassName(name)[0];
-            const moved = now ? now.getBoundingClientRect().top - top : 0;
-            if (Math.abs(moved) > 1) main.scrollTop += moved;
+            const newTop = now?.getBoundingClientRect().top;
+            const stays = now && Math.abs(newTop + main.scrollTop - place) < 0.5;
+            if (stays && Math.abs(newTop - top) > 1) return stop();  // the page was scrolled
+            if (now && !stays) main.scrollTop += newTop - top;
+            place = now && now.getBoundingClientRect().top + main.scrollTop;
         });
     };
     const showReader = () => {
