@@ -275,3 +275,28 @@ def test_prose_is_prose_and_code_is_code(select):
     main = page.locator("[data-testid=stMain]").bounding_box()["width"]
     assert dock.bounding_box()["width"] >= 0.45 * main
     assert not [url for url in requests if "evil.example" in url]
+
+
+def test_rows_are_tagged_by_a_key_and_highlighted(select, workspace):
+    page = select
+    press(page, "j")
+    expect_open(page, ROWS - 1)
+    press(page, "t")  # no tag is chosen: the cursor is in the field
+    expect(page.locator("[class*=st-key-reader-tag] [role=combobox]")).to_be_focused()
+    page.keyboard.type("unclear")
+    press(page, "Enter", "Tab")
+    expect(page.get_by_role("button", name="Add tag")).to_be_enabled()
+    for _ in range(5):
+        page.keyboard.press("t")
+        page.keyboard.press("j")
+    wait_until_idle(page)
+    press(page, "k")
+    expect_badge(page, "unclear$")
+    (file,) = workspace.glob("selections/*/current.json")
+    assert read_json(file)["tags"] == {"unclear": [f"row-{k}" for k in range(ROWS - 5, ROWS)]}
+    page.reload()
+    wait_until_idle(page)
+    expect_badge(page, "unclear$")
+    page.get_by_role("button", name="Tags", exact=True).click()
+    page.get_by_role("button", name="Highlight", exact=True).click()
+    expect(page.get_by_text("5 rows highlighted")).to_be_visible()
