@@ -8,7 +8,7 @@ from core.methods import METHODS
 from core.output.report import svg
 from core.output.report.subject import Subject
 from core.proof.headline import UNITS, describe_verdict, format_difference, main_verdict
-from core.proof.plan import MACRO
+from core.proof.plan import HELD_OUT, MACRO
 from core.proof.stored import Proof, find_proof
 from core.proof.verdicts import Verdict
 
@@ -55,8 +55,9 @@ def describe_proof(subject: Subject) -> ProofPart | None:
     mine = [each for each in proof.verdicts if each.arm == arm]
     lower = "lower" if verdict.figure == "nll" else "higher"
     caption = (
-        f"{FIGURES[verdict.figure]} on {verdict.target}, average over tasks, at equal steps; {lower} is better. "
-        "Shaded: less than the smallest effect of interest. Bars: 95% intervals."
+        f"{FIGURES[verdict.figure]} on {_name_target(verdict)}, average over tasks, at equal steps; {lower} is better. "
+        "◆ better, ● no difference shown, ■ worse. Lines: 95% intervals. Shaded: less than the smallest effect of "
+        "interest."
     )
     return ProofPart(
         sentence=describe_verdict(verdict),
@@ -92,13 +93,17 @@ def _draw_forest(proof: Proof, own: Verdict) -> str:
     return svg.forest(effects, smallest=own.smallest, title=title, lower_is_better=own.figure == "nll")
 
 
+def _name_target(verdict: Verdict) -> str:
+    return "the held-out rows" if verdict.target == HELD_OUT else verdict.target
+
+
 def _interval(verdict: Verdict) -> str:
     return " to ".join(format_difference(end, verdict.figure) for end in (verdict.low, verdict.high))
 
 
 def _describe(verdict: Verdict) -> Line:
     return Line(
-        target=verdict.target,
+        target=_name_target(verdict),
         task="average over tasks" if verdict.task == MACRO else verdict.task,
         figure=FIGURES[verdict.figure],
         work=f"equal {verdict.work}",
