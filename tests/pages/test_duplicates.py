@@ -2,17 +2,15 @@
 
 import json
 import time
-from dataclasses import replace
 
 import pytest
 
 from core.pool.near_duplicates import find_near_duplicates
 from core.pool.pools import load_pool
 from core.progress import SilentReporter
-from core.selection.selection import Pin
 from core.workspace.files import read_json
 from core.workspace.jobs import list_jobs
-from pages.ui.shell import state
+from pages.ui.shell.open_row import OPEN, OpenRow
 from tests.pages.conftest import write_rows
 
 
@@ -60,10 +58,8 @@ def test_one_row_of_each_group_is_eligible(run, repeats, app):
 def test_a_row_shows_which_line_it_repeats(run, pool, repeats, app):
     near = next(i for i in range(239) if repeats[i] >= 0)
     at = app("select")
-    pins = (Pin(f"row-{near}", "in"), Pin("again", "in"))
-    at.session_state[state.SETTINGS] = replace(at.session_state[state.SETTINGS], pins=pins)
+    at.session_state[OPEN] = OpenRow(f"row-{near}", near)
     at.run()
-    at.get_by_key("select.view").set_value("Pinned").run()
     assert not at.exception
     shown = "".join(one.value for one in at.markdown).replace("\\", "")
     assert f"near-duplicate of line {repeats[near] + 1}" in shown

@@ -104,7 +104,7 @@ def _show_help() -> None:
     for name, words in HELP.values():
         with st.container(horizontal=True, vertical_alignment="center"):
             st.badge(name, color="gray", width=60)
-            st.text(words)
+            st.text(words, width="stretch")
 
 
 def _handle(pool: Pool) -> None:

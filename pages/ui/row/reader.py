@@ -31,6 +31,12 @@ def widths() -> tuple[int, int]:
     return TWO_THIRDS if keys.is_wide() else HALF
 
 
+def draw_opener(pool: Pool) -> None:
+    """Draw the button that opens the reader: at the row that was open last, else at the first of the page's rows."""
+    help = "Read rows beside the page, one by one (J). A click on a row or a dot opens it as well."
+    _button(pool, "right_panel_open", "j", "Read", help=help, key=f"{KEY}.open")
+
+
 @st.fragment(key=READER)
 def draw(pool: Pool) -> None:
     """Draw the open row."""
@@ -67,11 +73,11 @@ def _draw_place(pool: Pool, row: Row, n: int, position: int, *, can_go_back: boo
         _button(pool, "close", "Escape", type="tertiary")
 
 
-def _button(pool: Pool, icon: str, key: str, label: str = "", **options: Any) -> None:
-    """Draw a button that does what a key does. Without a label it is an icon."""
-    name, does = keys.HELP[key]
-    options = {"help": f"{does} ({name})", "key": f"{KEY}.{key.lower()}", **options}
-    st.button(f":material/{icon}: {label}", on_click=keys.press, args=(pool, key), **options)
+def _button(pool: Pool, icon: str, press: str, label: str = "", **options: Any) -> None:
+    """Draw a button that does what the key `press` does. Without a label it is an icon."""
+    name, does = keys.HELP[press]
+    options = {"help": f"{does} ({name})", "key": f"{KEY}.{press.lower()}", **options}
+    st.button(f":material/{icon}: {label}", on_click=keys.press, args=(pool, press), **options)
 
 
 def _draw_decision(pool: Pool, row: Row) -> None:

@@ -49,7 +49,9 @@ def open_page(title: str, pool: Pool | None = None, *, bar: bool = False) -> Pla
     with heading:
         keys.draw(pool)
         copy_link.button()
-    opened = state.find_open()
+        opened = state.find_open()
+        if opened is None:
+            reader.draw_opener(pool)
     if opened is None:
         return Places(heading, bar_place, st.container())
     if opened.rows is None:
