@@ -24,6 +24,7 @@ PENDING = "winnow.pending"  # whether the page shows the pins before the last pr
 WIDE = "winnow.wide"  # whether the reader takes two thirds of the page
 FIELDS = {"/": "highlight.search", "t": "reader.tag"}  # key -> key of the field that it enters
 BUTTONS = {"t": "reader.t"}  # key -> key of a button: while it can be pressed, the key does what it does instead
+DELAYED = ["i", "x", "t"]  # keys whose effect the page shows later
 HELP = {  # key -> name on the keyboard, and what it does
     "j": ("J", "Open the next row"),
     "k": ("K", "Open the previous row"),
@@ -41,7 +42,7 @@ _LISTEN = """
 const PAUSE = 1000;  // ms
 const PLAIN = ["checkbox", "radio", "range", "button", "submit", "file", "color"];
 let presses = [];  // [time, key], the last ones
-let pause;
+let pause, delayed = false;  // whether the page shows what was before the last presses
 
 export default function ({ data, setStateValue, setTriggerValue }) {
     const press = (event) => {
@@ -59,7 +60,8 @@ export default function ({ data, setStateValue, setTriggerValue }) {
             presses = [...presses.slice(-40), [performance.timeOrigin + performance.now(), key]];
             setStateValue("presses", presses);
             clearTimeout(pause);
-            pause = setTimeout(setTriggerValue, PAUSE, "paused", true);
+            delayed ||= data.delayed.includes(key);
+            if (delayed) pause = setTimeout(() => { delayed = false; setTriggerValue("paused", true); }, PAUSE);
         }
     };
     document.addEventListener("keydown", press, true);
@@ -88,7 +90,7 @@ def draw(pool: Pool) -> None:
     """Draw the element that listens, and the help when it was asked for."""
     help_wanted = _listener(
         key=KEY,
-        data={"keys": list(_COMMANDS), "fields": FIELDS, "buttons": BUTTONS},
+        data={"keys": list(_COMMANDS), "fields": FIELDS, "buttons": BUTTONS, "delayed": DELAYED},
         on_presses_change=partial(_handle, pool),
         on_paused_change=_draw_page,
         on_help_change=lambda: None,
