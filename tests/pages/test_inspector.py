@@ -336,11 +336,12 @@ def test_a_pin_keeps_the_row_and_its_list(ranked, key, side, words):
 
 def test_a_pin_changes_sides_with_its_reason_and_is_removed_by_the_same_button(ranked):
     at, ids = ranked
-    assert not [field for field in at.text_input if field.key == "reader.reason"]
-    press(at, "x").text_input(key="reader.reason").set_value("too easy").run()
+    assert not [field for field in at.text_input if str(field.key).startswith("reader.reason")]
+    reason = f"reader.reason.{ids[3].removeprefix('row-')}"
+    press(at, "x").text_input(key=reason).set_value("too easy").run()
     assert settings(at).pins == (Pin(ids[3], "out", "too easy"),)
     assert settings(press(at, "i")).pins == (Pin(ids[3], "in", "too easy"),)
-    assert at.text_input(key="reader.reason").value == "too easy"
+    assert at.text_input(key=reason).value == "too easy"
     assert settings(press(at, "i")).pins == ()
 
 

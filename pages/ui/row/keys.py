@@ -20,6 +20,7 @@ from pages.ui.shell import open_row, state
 
 KEY = "keys"
 HANDLED = "winnow.pressed"  # time of the last press that was handled
+PRESSED = "winnow.press"  # whether the callbacks of a press run
 PENDING = "winnow.pending"  # whether the page shows the pins before the last presses
 WIDE = "winnow.wide"  # whether the reader takes two thirds of the page
 FIELDS = {"/": "highlight.search", "t": "reader.tag"}  # key -> key of the field that it enters
@@ -111,11 +112,25 @@ def _show_help() -> None:
 
 def _handle(pool: Pool) -> None:
     """Handle the presses that are new."""
-    last = float(st.session_state.get(HANDLED, 0.0))
-    new = [(when, key) for when, key in st.session_state[KEY]["presses"] if when > last]
+    new = _new_presses()
     if new:
         st.session_state[HANDLED] = new[-1][0]
         press(pool, *(key for _, key in new), page_later=True)
+
+
+def _new_presses() -> list[tuple[float, str]]:
+    last, element = float(st.session_state.get(HANDLED, 0.0)), st.session_state.get(KEY) or {}
+    return [(when, key) for when, key in element.get("presses") or () if when > last]
+
+
+def are_pressed() -> bool:
+    """Return whether the callbacks that run now are those of a press."""
+    return bool(st.session_state.get(PRESSED) or _new_presses())
+
+
+def forget_pressed() -> None:
+    """Note that the callbacks of a press have ended."""
+    st.session_state[PRESSED] = False
 
 
 def _draw_page() -> None:
@@ -131,6 +146,7 @@ def press(pool: Pool, *keys: str, page_later: bool = False) -> None:
     `page_later`: leave the page to `_draw_page` if only pins or tags change.
     """
     before, looks = state.settings(), _look()
+    st.session_state[PRESSED] = True
     for key in keys:
         if key in _OPENING or state.find_open() is not None:
             _COMMANDS[key](pool)

@@ -30,5 +30,5 @@ def draw_reason(row: Row, pin: Pin, key: str) -> None:
     def set_reason(words: str) -> None:
         state.add_pin(row.id, pin.side, words.strip())
 
-    bound = state.bind(f"{key}.reason", pin.reason, set_reason)
+    bound = state.bind(f"{key}.reason.{row.index}", pin.reason, set_reason)  # of this row, however late it arrives
     st.text_input(REASON, placeholder=REASON, label_visibility="collapsed", **bound)

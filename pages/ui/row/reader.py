@@ -111,7 +111,7 @@ def _draw_marks(pool: Pool, run: Run | None, selection: Selection | None, row: R
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         if pin is not None:
             st.badge(pins.SIDES[pin.side].capitalize(), icon=":material/keep:", color="violet")
-        if marks:
+        if marks and (pin is None or marks[0] != pins.SIDES[pin.side]):
             st.badge(escape_markdown(marks[0]), color="blue" if marks[0].startswith("selected") else "gray")
         for mark in duplicates.duplicate_marks(pool, row.index):
             st.badge(escape_markdown(mark), color="orange")

@@ -14,9 +14,10 @@ from core.schema import IntArray, Method, Pool, Row
 from core.selection.selection import Selection
 from pages.ui.data import live_selection
 from pages.ui.data.grouping import Grouping, find_grouping
+from pages.ui.row import keys
 from pages.ui.row.pins import SIDES
 from pages.ui.shell import show, state
-from pages.ui.shell.open_row import FOLLOWER, TABLE
+from pages.ui.shell.open_row import FOLLOWER, TABLE, draw_again
 from pages.ui.words import display_column, meaning, shorten
 
 PAGE = 100  # rows in the table at once
@@ -99,9 +100,12 @@ def _bind(pool: Pool, rows: IntArray, start: int, line: int | None, key: str) ->
         cells = [] if line is None else [(line, "Prompt")]
 
     def open_line(event: Any) -> None:
+        if keys.are_pressed():  # the browser repeats an earlier line: it has not heard of the latest one
+            draw_again()
         if event["selection"]["cells"]:
             state.open_row(pool, rows, start + event["selection"]["cells"][0][0])
 
+    keys.forget_pressed()
     bound = state.bind(table, {"selection": {"rows": [], "columns": [], "cells": cells}}, open_line)
     return {"key": bound["key"], "on_select": bound["on_change"]}
 
