@@ -176,6 +176,17 @@ def test_list_and_dots_are_linked_by_the_mouse(page, address):
     assert row.inner_text() == page.locator(".map .tip").inner_text().split("\n")[0]
 
 
+def test_the_ring_follows_the_reader(page, address):
+    plot = open_map(page, address)
+    act(page, plot, lambda: lasso(page, *corner_at(plot, 1)))
+    act(page, plot, lambda: page.locator(".map .list button").first.click())
+    first = page.url
+    act(page, plot, lambda: page.keyboard.press("j"))
+    assert page.url != first
+    act(page, plot, lambda: page.keyboard.press("k"))
+    assert page.url == first
+
+
 def test_the_name_of_a_cluster_highlights_its_rows(page, address):
     plot = open_map(page, address)
     names = plot.locator(".labels button:visible")

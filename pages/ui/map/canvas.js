@@ -68,7 +68,8 @@ class MapView {
     Object.assign(this, { width, height, fit: Math.min(width / (right - left), height / (high - low)) });
     this.plot.style.height = `${height}px`;
     this.list.style.maxHeight = `${height - 24}px`;
-    const ratio = window.devicePixelRatio || 1;
+    const ratio = Math.max(window.devicePixelRatio || 1, SUPERSAMPLING);
+    this.picture = new Picture(Math.round(width * ratio), Math.round(height * ratio));
     for (const canvas of [this.dots, this.marks])
       Object.assign(canvas, { width: Math.round(width * ratio), height: Math.round(height * ratio) });
     const middle = { x: (left + right) / 2, y: (low + high) / 2, zoom: 1 };
@@ -147,30 +148,17 @@ class MapView {
     pen.imageSmoothingEnabled = true;
     pen.drawImage(this.shade, left, top, side, side);
     const size = radius * Math.min(2.5, this.view.zoom ** 0.4);
-    const looks = [[size - 0.3, this.data.lit ? 0.3 : 0.45], [size, 0.9], [size + 1.6, 1]];
-    this.layers.forEach((codes, way) => {
-      for (const [code, places] of codes)
-        this.stamp(pen, places, code === GREY ? colours.rest : palette[code], ...looks[way], way === 2);
-    });
-    this.stamp(pen, this.pinned, colours.pinned, size + 2.2, 1, false, true);
-  }
-
-  stamp(pen, places, colour, radius, opacity, edged, isRing = false) {
-    const ratio = this.dots.width / this.width, half = radius + 1.5, whole = Math.ceil(2 * half * ratio);
-    const sprite = new OffscreenCanvas(whole, whole), draw = sprite.getContext("2d");
-    draw.scale(ratio, ratio);
-    draw.arc(half, half, radius, 0, 7);
-    const edge = isRing ? colour : this.data.colours.highlight;
-    Object.assign(draw, { fillStyle: colour, strokeStyle: edge, lineWidth: isRing ? 2 : 1.5 });
-    if (!isRing) draw.fill();
-    if (isRing || edged) draw.stroke();
-    pen.globalAlpha = opacity;
-    for (let k = 0; k < places.length; k += 2) {
-      const [sx, sy] = this.toScreen(places[k], places[k + 1]);
-      if (sx > -half && sy > -half && sx < this.width + half && sy < this.height + half)
-        pen.drawImage(sprite, sx - half, sy - half, whole / ratio, whole / ratio);
-    }
-    pen.globalAlpha = 1;
+    const { picture } = this, at = picture.image.width / this.width;
+    const frame = { left: at * this.toScreen(0, 0)[0], top: at * this.toScreen(0, 0)[1], scale: at * this.scale };
+    const [dim, bright, lit] = this.layers.map((codes) =>
+      codes.map(([code, places]) => [places, code === GREY ? colours.rest : palette[code]]));
+    picture.clear();
+    for (const [places, own] of dim) picture.paint(places, frame, own, this.data.lit ? 0.3 : 0.45, at * (size - 0.3));
+    for (const [places, own] of bright) picture.paint(places, frame, own, 0.9, at * size);
+    for (const [places] of lit) picture.paint(places, frame, colours.highlight, 1, at * (size + 2.8));
+    for (const [places, own] of lit) picture.paint(places, frame, own, 1, at * (size + 1.3));
+    picture.paint(this.pinned, frame, colours.pinned, 1, at * (size + 3), at * (size + 1.2));
+    picture.drawOn(pen, this.width, this.height);
   }
 
   colour(name) {

@@ -28,7 +28,7 @@ KEY = "explore.map"
 ALT = "Map of the rows, with similar rows near each other. Drag to highlight rows, click a dot to open its row."
 Polygon = tuple[Sequence[float], Sequence[float]]  # x and y of the corners, 0..SIDE
 
-_SCRIPTS = ("canvas_dots.js", "canvas_gestures.js", "canvas.js")  # one module, in this order
+_SCRIPTS = ("canvas_dots.js", "canvas_picture.js", "canvas_gestures.js", "canvas.js")  # one module, in this order
 
 
 def _read(*names: str) -> str:
