@@ -138,13 +138,21 @@ def _areas(layers: Sequence[tuple[str, IntArray]], highlight: IntArray | None) -
     sums = np.cumsum([counts for _, counts in layers], axis=0)
     top = max(int(sums.max()), 1)
     shapes = [(LAYERS[name], total) for (name, _), total in reversed(list(zip(layers, sums, strict=True)))]
-    if highlight is not None:
-        shapes.append((faint(HIGHLIGHT, 0.6), highlight))
-    return "".join(
-        f'<div style="position:absolute;inset:0;background:{colour};'
-        f'clip-path:polygon({",".join(step_outline(heights / top))})"></div>'
-        for colour, heights in shapes
-    )
+    areas = "".join(_shape(step_outline(heights / top), colour) for colour, heights in shapes)
+    return areas + ("" if highlight is None else outlined_area(highlight / top, HIGHLIGHT))
+
+
+def outlined_area(heights: Values, colour: str) -> str:
+    """Draw a stepped outline of heights (B,) in 0..1 with a pale fill, over whatever lies below."""
+    corners = step_outline(heights)
+    back = ["calc({} + 1.5px) calc({} + 1.5px)".format(*corner.split()) for corner in reversed(corners)]
+    # the outline follows the corners, and returns 1.5 px off them
+    return _shape(corners, faint(colour, 0.25)) + _shape(corners + back, colour)
+
+
+def _shape(corners: Sequence[str], colour: str) -> str:
+    look = f"background:{colour};clip-path:polygon({','.join(corners)})"
+    return f'<div style="position:absolute;inset:0;{look}"></div>'
 
 
 def step_outline(heights: Values) -> list[str]:

@@ -15,7 +15,7 @@ from pages.ui.charts.html_bars import FONT, NUMBERS, QUIET
 from pages.ui.charts.scales import tick_values
 from pages.ui.data import bins
 from pages.ui.data.bins import Values
-from pages.ui.theme import GRID, HIGHLIGHT, REST, SELECTED, faint
+from pages.ui.theme import GRID, HIGHLIGHT, REST, SELECTED
 from pages.ui.words import format_rows, task_label
 
 BINS = 48
@@ -40,7 +40,7 @@ def length_histogram(prompt: IntArray, response: IntArray, highlight: BoolArray 
         series[f"highlighted {name}"] = (series[name][0][highlight], HIGHLIGHT)
     counts = {name: np.histogram(values, edges)[0] for name, (values, _) in series.items()}
     top = 1.04 * max(1, *(int(bins.max()) for bins in counts.values()))
-    areas = "".join(_area(bins / top, series[name][1]) for name, bins in counts.items())
+    areas = "".join(html_bars.outlined_area(bins / top, series[name][1]) for name, bins in counts.items())
     description = "; ".join(_describe_lengths(name, values[values > 0]) for name, (values, _) in series.items())
     return (
         f'<div role="img" aria-label="Lengths in characters: {escape(description)}" style="{FONT}">'
@@ -56,17 +56,6 @@ def _describe_lengths(name: str, values: IntArray) -> str:
     if not len(values):
         return f"no {name} has any"
     return f"{name} {values.min():,} to {values.max():,}, half of them up to {np.median(values):,.0f}"
-
-
-def _area(heights: Values, colour: str) -> str:
-    """Draw a stepped outline with a pale fill; `heights` (B,) in 0..1."""
-    corners = html_bars.step_outline(heights)
-    back = ["calc({} + 1.5px) calc({} + 1.5px)".format(*corner.split()) for corner in reversed(corners)]
-    return "".join(
-        f'<div style="position:absolute;inset:0;background:{paint};clip-path:polygon({",".join(shape)})"></div>'
-        # the outline follows the corners, and returns 1.5 px off them
-        for paint, shape in ((faint(colour, 0.25), corners), (colour, corners + back))
-    )
 
 
 def _bins(edges: Values, counts: dict[str, IntArray]) -> str:

@@ -12,7 +12,7 @@ from core.errors import WinnowError
 from core.measurement.runs import Run
 from core.schema import IntArray, Pool
 from core.selection.selection import describe_excluded, describe_shortfall
-from pages.ui import glossary
+from pages.ui import glossary, theme
 from pages.ui.charts import html_bars, scales
 from pages.ui.data import cached, distribution, live_selection
 from pages.ui.data.live_selection import LiveSelection
@@ -131,7 +131,8 @@ def score_histogram(run: Run, live: LiveSelection) -> None:
         return
     by_score = column == live.method.ranks_by
     rule = "rows beyond the cutoff are not selected" if by_score else f"{best_of_each_group(live.method)} are selected"
-    st.html(html_bars.legend(scales.LAYERS, f"Histogram of scores; {rule}."))
+    lit = {} if live.highlight is None else {"highlighted": theme.HIGHLIGHT}
+    st.html(html_bars.legend({**scales.LAYERS, **lit}, f"Histogram of scores; {rule}."))
     st.html(html_bars.histogram(**histogram_layers(run, live, column)))
 
 

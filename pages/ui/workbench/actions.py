@@ -34,7 +34,7 @@ def draw(pool: Pool, run: Run | None, rows: IntArray, terms: Sequence[Term]) -> 
     show.action("Read", "menu_book", "highlight.read", state.open_row, pool, rows, disabled=none)
     for label, exclude in (("Keep only these", False), ("Exclude these", True)):
         added = () if none else as_filters(pool, run, rows, terms, exclude=exclude)
-        options = {"disabled": not added, "help": FILTER_HELP}
+        options = {"disabled": set(added) <= set(state.settings().filters), "help": FILTER_HELP}
         show.action(label, "filter_alt", f"highlight.filter.{exclude}", _filter, added, **options)
     st.text_input(REASON, key="highlight.reason", placeholder=REASON, label_visibility="collapsed", on_change="ignore")
     for side, label, icon in (("in", "Always include", "keep"), ("out", "Always exclude", "block")):

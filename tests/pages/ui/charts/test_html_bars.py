@@ -72,6 +72,34 @@ def test_the_pool_tick_and_the_random_band_are_at_their_shares():
     assert boxes(html, theme.faint(theme.RANDOM, 0.38)) == [(50, 20), (30, 20)]
 
 
+def test_the_share_of_the_highlighted_rows_is_a_diamond_or_beyond_the_axis_a_triangle():
+    names, values = ("a", "b", "c"), (np.array([0.5, 0.25, 0.25]), np.full(3, 0.1))
+    html = html_bars.share_bars(names, *values, *values, label="Tasks", highlight=np.array([0.25, 0.75, 0.0]))
+    marks = re.findall(rf"left:([\d.]+)%;width:0.00%;background:{theme.HIGHLIGHT};[^>]*polygon\(([^)]*)\)", html)
+    assert [float(left) for left, _ in marks] == [50, 100]  # of an axis to 0.5; none where no row is highlighted
+    assert [len(shape.split(",")) for _, shape in marks] == [4, 3]
+    assert "random selections 50.0 to 10.0%, 25.0% of the highlighted rows" in html
+    assert theme.HIGHLIGHT not in shares((0.4, 0.1))
+
+
+def test_lines_can_be_picked_by_their_number_and_a_prefix():
+    html = html_bars.share_bars(["a", "b"], *[np.full(2, 0.5)] * 4, label="Tasks", pick="2.")
+    assert re.findall(r'data-pick="([^"]*)" tabindex="0"', html) == ["2.0", "2.1"]
+    assert "data-pick" not in shares((0.4, 0.1))
+    assert html_bars.pick_attributes('"><b>') == ' data-pick="&quot;&gt;&lt;b&gt;" tabindex="0"'
+
+
+def test_highlighted_rows_are_outlined_over_the_layers():
+    binned = bins.bin_values(VALUES, bins=4)
+    layers = {"selected": binned.counts()}
+    html = html_bars.histogram(
+        binned.edges, layers, title="score", marks={}, cut=None, highlight=binned.counts(np.array([0]))
+    )
+    area, outline = corners(html)[-2:]
+    assert theme.faint(theme.HIGHLIGHT, 0.25) in html and theme.HIGHLIGHT in html
+    assert area == outline[: len(area)] and max(100 - y for _, y in area) == 50  # one of the two rows of the first bin
+
+
 def test_an_empty_subset_is_drawn_too():
     assert "0%" in shares((0.0, 0.0))
     assert html_bars.share_bars([], *[np.zeros(0)] * 4, label="none")
