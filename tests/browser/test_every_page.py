@@ -142,7 +142,7 @@ def check_compare(page: Page) -> None:
     expect_chart(page)
     for tab, shown in (
         ("Make-up", "Composition"),
-        ("Rows", "Biggest disagreements"),
+        ("Rows", "Disagreements of Entropy shift"),
         ("Agreement", "Rank correlation"),
     ):
         page.get_by_role("tab", name=tab).click()

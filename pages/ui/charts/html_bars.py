@@ -50,9 +50,12 @@ def share_bars(
     return f'<div role="table" aria-label="{escape(label)}" style="{FONT}">{"".join(lines)}</div>'
 
 
-def pick_attributes(key: str) -> str:
-    """Return the attributes of an element that can be picked, by mouse and keyboard, in `controls.pick_bars`."""
-    return f' data-pick="{escape(key)}" tabindex="0"'
+def pick_attributes(key: str, *, tab: bool = True) -> str:
+    """Return the attributes of an element that can be picked, by mouse and keyboard, in `controls.pick_bars`.
+
+    `tab`: the Tab key stops at it.
+    """
+    return f' data-pick="{escape(key)}" tabindex="{0 if tab else -1}"'
 
 
 def _line(

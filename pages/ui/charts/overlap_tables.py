@@ -58,7 +58,9 @@ def overlap_table(
         strength = 0.12 + 0.5 * value if colour == SELECTED else 0.2
         text = f"{names[i]} and {names[j]}: overlap {100 * value:.1f}%, expected by chance {100 * expected:.1f}%"
         html = _percent(value) + (f' <span style="{QUIET}">({_percent(expected)})</span>' if large else "")
-        return _cell(html, faint(colour, round(strength, 3)), text, pick_attributes(f"{i}.{j}"))
+        return _cell(
+            html, faint(colour, round(strength, 3)), text, pick_attributes(f"{i}.{j}", tab=i < j)
+        )  # each pair once
 
     return _table(names, share, cell, label, size, _highlighted(names, highlighted))
 
