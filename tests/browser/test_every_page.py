@@ -56,6 +56,12 @@ def choose(page: Page, name: str | re.Pattern[str]) -> None:
     wait_until_idle(page)
 
 
+def open_first_row(page: Page) -> None:
+    page.keyboard.press("j")
+    expect(page.locator(".st-key-dock")).to_be_visible()
+    wait_until_idle(page)
+
+
 def expect_chart(page: Page) -> None:
     expect(page.locator("[data-testid=stPlotlyChart], .map > .plot[data-ready]").first).to_be_visible()
 
@@ -107,7 +113,8 @@ def test_all_text_of_every_page_is_legible(chromium, serve, measured_workspace, 
             go_to(page, name)
             look(name)
         choose(page, re.compile("^Top ranked"))
-        for part in ("Scores", "Tokens", "Ranks", "Similar rows", "Answers"):
+        open_first_row(page)
+        for part in ("Scores", "Tokens", "Ranks", "Similar", "Answers"):
             choose(page, re.compile(f"^{part}$"))
             look(f"Select, {part}")
         go_to(page, "Explore")
@@ -160,6 +167,7 @@ def check_select(page: Page) -> None:
     go_to(page, "Select")
     expect(page.locator("h3").first).to_have_text(re.compile("^30 of 120 rows"))
     choose(page, re.compile("^Top ranked"))
+    open_first_row(page)
     for part in ("Ranks", "Scores"):
         choose(page, re.compile(f"^{part}$"))
         expect(page.get_by_text("Task confidence").last).to_be_visible()

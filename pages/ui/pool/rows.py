@@ -118,8 +118,8 @@ def find_ticked() -> Rows | None:
 
 def _tick(shown: Sequence[str], ticked: Sequence[str]) -> None:
     """Highlight the ticked rows of the page that is shown, with those that are ticked on other pages."""
-    now = find_ticked()
-    ids = [one for one in (now.ids if now else ()) if one not in set(shown)] + list(ticked)
+    now, here = find_ticked(), set(shown)
+    ids = [one for one in (now.ids if now else ()) if one not in here] + list(ticked)
     state.replace_term(now, replace(now or Rows(()), ids=tuple(ids)) if ids else None)
     st.rerun()  # the whole page: the figures show the highlight
 
@@ -129,8 +129,9 @@ def _table(pool: Pool, rows: IntArray, start: int, key: str) -> None:
     """Draw one page of rows. A click opens a row in the reader; the line of the open row has the cursor."""
     shown = rows[start : start + PAGE]
     opened, ids = state.find_open(), pool.rows["id"].take(pa.array(shown)).to_pylist()
-    chosen = find_ticked()
-    ticked = [k for k, one in enumerate(ids) if chosen is not None and one in set(chosen.ids)]
+    term = find_ticked()
+    chosen = set(term.ids) if term else set()
+    ticked = [k for k, one in enumerate(ids) if one in chosen]
     cells = [(int(k), "prompt") for k in np.flatnonzero(shown == opened.row)] if opened is not None else []
 
     def take(event: Any) -> None:
