@@ -13,7 +13,6 @@ from core.pool.pool_columns import check_name
 from core.pool.pools import read_rows
 from core.schema import Pool
 from core.selection.filters import Filter
-from core.workspace.jobs import get_job
 from pages.ui.data import cached
 from pages.ui.shell import data_files, jobs, roots, show, state
 from pages.ui.shell.terms import Match
@@ -45,12 +44,8 @@ def panel(pool: Pool) -> None:
 
 def _finder(pool: Pool) -> None:
     """Draw the form that starts a comparison, or the progress of its job."""
-    job_id = state.session_value(JOB)
-    if job_id is not None:
-        job = get_job(cached.workspace(), job_id)
-        if job.state != "done":
-            jobs.panel(job)
-            return
+    if jobs.follow(JOB):
+        return
     with st.container(horizontal=True, vertical_alignment="bottom"):
         file = st.selectbox(
             "Benchmark file",

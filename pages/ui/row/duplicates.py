@@ -13,7 +13,6 @@ from core.columns import (
 from core.pool.near_duplicates import cache_stamp, duplicate_column, load_near_duplicates
 from core.pool.pools import row_place
 from core.schema import IntArray, Pool
-from core.workspace.jobs import get_job
 from pages.ui.data import cached
 from pages.ui.shell import jobs, show, state
 from pages.ui.words import format_rows
@@ -65,12 +64,8 @@ def filter_labels(pool: Pool) -> dict[str, str]:
 
 def finder(pool: Pool) -> None:
     """Draw the form that starts the search for near-duplicates, or the progress of that job."""
-    job_id = state.session_value(JOB)
-    if job_id is not None:
-        job = get_job(cached.workspace(), job_id)
-        if job.state != "done":
-            jobs.panel(job)
-            return
+    if jobs.follow(JOB):
+        return
     with st.container(horizontal=True, vertical_alignment="bottom"):
         threshold = st.number_input(
             "Near-duplicate threshold",

@@ -146,6 +146,16 @@ def strip(page: str) -> None:
         running.line(job.id, tuple(measured))
 
 
+def follow(key: str) -> bool:
+    """Draw the job whose id this tab has stored under `key`, until it is done; return whether it was drawn."""
+    job_id = state.session_value(key)
+    job = None if job_id is None else get_job(cached.workspace(), job_id)
+    if job is None or job.state == "done":
+        return False
+    panel(job)
+    return True
+
+
 def panel(job: Job) -> None:
     """Draw a job in full. A live job is polled; when it ends, the whole page is drawn again."""
     if job.live:
