@@ -272,10 +272,10 @@ def test_a_choice_survives_a_reload(run, app, page):
 # Highlight
 
 
-def chips(at) -> list[str]:
-    """Return the highlight in words: how many rows, and each term."""
-    badges = [one.value for one in at.get("badge") if "highlighted" in one.value]
-    return badges + [one.proto.popover.label for one in at.get("popover") if ".term." in one.proto.id]
+def count_lit(at) -> int:
+    """Return how many rows are highlighted, as the badge of the bar says it."""
+    badge = next(one.value for one in at.markdown if "material/highlight:" in one.value)
+    return int(badge.split("material/highlight:")[1].split()[0])
 
 
 def highlight(at):
@@ -317,6 +317,26 @@ def test_every_set_can_be_narrowed_to_the_highlighted_rows(page):
     table = page.dataframe[0].value
     assert label == f"Top ranked · {len(table)}" and 0 < len(table) < 24
     assert set(table["Task"]) == set(highlight(page)[0].filter.values)
+
+
+def test_picks_narrow_the_highlight_while_that_is_on_and_terms_are_inverted_and_removed(page):
+    pick_bar(page, "select.composition", "0.0")
+    page.toggle(key="winnow.narrow").set_value(True).run()
+    pick_bar(page, "select.composition", "1.1")
+    task, length = highlight(page)
+    table = page.dataframe[0].value
+    assert (
+        count_lit(page) == len(table) == 10
+    )  # 32 to 63 characters: four to eight times "so", which are 30 rows, a third of them sums
+    assert set(table["Task"]) == set(task.filter.values) and table["Tokens"].between(8, 15).all()
+    press(page, "highlight.negate.1")
+    assert count_lit(page) == 81 - 10
+    press(page, "highlight.remove.0")
+    assert highlight(page) == (replace(length, exclude=True),)
+    page.toggle(key="winnow.narrow").set_value(False).run()
+    pick_bar(page, "select.composition", "0.0")
+    assert highlight(page) == (task,)
+    assert not [one for one in page.button if one.key == "select.undo"]  # the highlight is no step of undo
 
 
 def test_the_panels_show_the_shares_of_the_highlighted_rows(page):
