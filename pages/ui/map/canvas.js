@@ -3,6 +3,7 @@
 const SIDE = 65535;
 const REACH = 10; // pixels around the mouse in which a dot is found
 const REST_MS = 300; // after a zoom, before the rows of the window are asked for
+const FEW_LIT = 1000; // highlighted dots that are drawn larger; more would hide each other
 const MAX_LABELS = 15, LABEL_GAP = 6;
 
 const lastViews = new Map(); // key of a map -> {x, y, zoom}: it survives that the page is laid out anew
@@ -152,11 +153,13 @@ class MapView {
     const frame = { left: at * this.toScreen(0, 0)[0], top: at * this.toScreen(0, 0)[1], scale: at * this.scale };
     const [dim, bright, lit] = this.layers.map((codes) =>
       codes.map(([code, places]) => [places, code === GREY ? colours.rest : palette[code]]));
+    const isFew = lit.reduce((sum, [places]) => sum + places.length / 2, 0) <= FEW_LIT;
+    const grown = size + (isFew ? 1.3 : 0);
     picture.clear();
     for (const [places, own] of dim) picture.paint(places, frame, own, this.data.lit ? 0.3 : 0.45, at * (size - 0.3));
     for (const [places, own] of bright) picture.paint(places, frame, own, 0.9, at * size);
-    for (const [places] of lit) picture.paint(places, frame, colours.highlight, 1, at * (size + 2.8));
-    for (const [places, own] of lit) picture.paint(places, frame, own, 1, at * (size + 1.3));
+    for (const [places] of lit) picture.paint(places, frame, colours.highlight, 1, at * (grown + (isFew ? 1.5 : 1)));
+    for (const [places, own] of lit) picture.paint(places, frame, own, 1, at * grown);
     picture.paint(this.pinned, frame, colours.pinned, 1, at * (size + 3), at * (size + 1.2));
     picture.drawOn(pen, this.width, this.height);
   }
