@@ -46,6 +46,7 @@ def test_a_click_on_a_set_highlights_its_rows_in_every_tab_and_a_row_opens_in_th
         page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] - 4)
         chip = page.get_by_text(f"{rows} rows highlighted")
         expect(chip).to_be_in_viewport()  # the figure is far below the bar, which stays in view
+        expect(page.get_by_role("button", name=re.compile("^only .*, of 4 methods"))).to_be_visible()
         expect(page.get_by_text(f"Highlighted, of {rows}", exact=True)).to_have_count(1)
 
         open_tab(page, "Make-up")

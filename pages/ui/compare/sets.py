@@ -51,7 +51,9 @@ def make_term(comparison: Comparison, code: int) -> Sets:
     sides: tuple[list[Contender], list[Contender]] = ([], [])
     for place, entry in enumerate(comparison.entries):
         sides[place not in members].append(entry.contender)
-    return Sets(*map(tuple, sides), words=lower_first(_name_set(comparison, code)))
+    return Sets(
+        *map(tuple, sides), words=f"{lower_first(_name_set(comparison, code))}, of {len(comparison.entries)} methods"
+    )
 
 
 def list_codes(comparison: Comparison) -> list[int]:
