@@ -2,9 +2,12 @@
 
 import json
 
+import numpy as np
 import pytest
 
+from core.measurement.run_data import load_measured
 from tests.pages.conftest import grouped_shift_run
+from tests.pages.test_explore import click, lit
 
 
 @pytest.fixture
@@ -95,6 +98,19 @@ def test_explore_shows_the_sign_by_group_and_no_common_band(open_page):
     plane, bars = [json.loads(chart.proto.spec) for chart in at.get("plotly_chart")][:2]
     assert "ΔNLL band" not in [trace.get("name") for trace in plane["data"]]
     assert sum("sums" in label for label in bars["layout"]["yaxis"]["ticktext"]) == 1
+
+
+@pytest.mark.parametrize("group", [1, -1])
+def test_a_clicked_group_is_highlighted_by_its_number(open_page, grouped, group):
+    at = open_page("explore")
+    at.get_by_key("explore.section").set_value("Entropy shift").run()
+    bars = json.loads(at.get("plotly_chart")[1].proto.spec)
+    name = "no task" if group < 0 else "words"
+    place = next(k for k, label in enumerate(bars["layout"]["yaxis"]["ticktext"]) if name in label)
+    click(at, "explore.tasks", [{"curve_number": 0, "point_index": place}])
+    columns = load_measured(grouped).columns
+    rows = (columns["shift_group"] == group) & (columns["entropy"] - columns["entropy_cal"] < 0)
+    assert lit(at) == np.flatnonzero(rows).tolist() != []
 
 
 def test_the_score_is_explained_within_groups(open_page):
