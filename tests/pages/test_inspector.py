@@ -345,12 +345,18 @@ def test_a_pin_changes_sides_with_its_reason_and_is_removed_by_the_same_button(r
     assert settings(press(at, "i")).pins == ()
 
 
-def test_the_reader_closes_and_leaves_the_address(ranked):
+def test_the_reader_closes_and_opens_again_at_its_row(ranked):
     at, ids = ranked
     assert at.query_params["row"] in (ids[3], [ids[3]])
     press(at, "escape")
-    assert at.session_state[OPEN] is None and not [b for b in at.button if str(b.key).startswith("reader.")]
-    assert "row" not in at.query_params
+    assert at.session_state[OPEN] is None and "row" not in at.query_params
+    assert [button.key for button in at.button if str(button.key).startswith("reader.")] == ["reader.open"]
+    assert open_id(press(at, "open")) == ids[3]
+
+
+def test_the_reader_opens_at_the_first_of_the_rows_of_the_page(run, app):
+    at = press(app("select"), "open")
+    assert open_id(at) == f"row-{load_ranking(at)[0]}"
 
 
 def test_the_reader_is_wider_on_request(ranked):
