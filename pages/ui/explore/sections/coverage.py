@@ -49,7 +49,7 @@ def _draw_figures(
         st.subheader("Clusters of similar activations", anchor=False)
         st.markdown(clusters.describe(counts))
         clusters.draw_bars(counts, find_grouping(pool, run), live)
-        link = glossary.link(clusters.COLUMN, "Activation clusters")
+        link = glossary.link("activation_cluster", "Activation clusters")
         st.caption(f"{link}: k-means over active neurons. Click a bar to highlight its rows.")
     gains = cached.measurements(coverage_run).need(GAIN)
     scores.draw_highlighted(pool, run, live, GAIN, gains, highest=True)
