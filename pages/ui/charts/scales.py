@@ -22,18 +22,13 @@ def mix_colours(stops: Sequence[str], n: int) -> list[str]:
     return [f"#{red:02X}{green:02X}{blue:02X}" for red, green, blue in mixed.tolist()]
 
 
-def describe_bins(edges: Values, first: int, last: int) -> str:
-    """Describe the range of several adjacent bins; the outermost bins are open."""
+def describe_bin(edges: Values, number: int) -> str:
+    """Describe the range of one bin; the outermost bins are open."""
     end = len(edges) - 2
     if end == 0:
         return format_number(edges.mean())
-    if first == 0:
-        return "of any value" if last == end else f"below {format_number(edges[last + 1])}"
-    if last == end:
-        return f"{format_number(edges[first])} and above"
-    return f"{format_number(edges[first])} to {format_number(edges[last + 1])}"
-
-
-def describe_bin(edges: Values, bin_number: int) -> str:
-    """Describe the range of one bin; the outermost bins are open."""
-    return describe_bins(edges, bin_number, bin_number)
+    if number == 0:
+        return f"below {format_number(edges[1])}"
+    if number == end:
+        return f"{format_number(edges[number])} and above"
+    return f"{format_number(edges[number])} to {format_number(edges[number + 1])}"
