@@ -44,7 +44,7 @@ def draw(pool: Pool, run: Run | None, highlight: BoolArray | None, selected: Int
     words = f"{format_rows(len(rows))} highlighted"
     if highlight is not None and selected is not None:
         words += f", {int(highlight[selected].sum()):,} selected"
-    st.badge(words, icon=":material/highlight:", color="orange")
+    st.badge(words, icon=":material/highlight:", color="violet")
     for number, term in enumerate(terms):
         _chip(number, term)
     st.toggle("Narrow", key=NARROW, help="The next pick narrows the highlight instead of replacing it.")
