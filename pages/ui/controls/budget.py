@@ -51,6 +51,8 @@ def method(pool: Pool) -> None:
 
 
 def _set_method(name: str) -> None:
+    if name not in METHODS:  # the label before a measurement was finished, sent by a browser that has it still
+        return
     state.change(method=name, threshold=None)
     st.rerun()  # the whole app: the sidebar shows the method
 

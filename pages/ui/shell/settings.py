@@ -114,6 +114,8 @@ def settings_from_json(data: dict[str, Any]) -> Settings:
     """Build settings from stored JSON. Raises WorkspaceError for another format, KeyError or TypeError if damaged."""
     if data.pop("format", None) != FORMAT:
         raise WorkspaceError("written by another version")
+    if data.get("method", Settings.method) not in METHODS:
+        raise WorkspaceError("they name an unknown method")
     return Settings(
         **{
             **data,
