@@ -264,6 +264,23 @@ def test_an_unmeasured_method_is_marked_and_another_can_be_chosen(run, app):
     assert verdict(at) == "24 of 240 rows are selected (10.0%)."
 
 
+def test_a_label_that_has_changed_since_the_browser_got_it_chooses_no_method(page):
+    page.selectbox(key="select.method").set_value("Combination (not measured)").run()
+    assert not page.exception
+    assert page.session_state[state.SETTINGS].method == "entropy_shift"
+    assert page.selectbox(key="select.method").value == "entropy_shift"
+
+
+def test_stored_settings_with_an_unknown_method_are_put_aside_with_a_sentence(page, app, workspace):
+    page.number_input(key="select.exact.percent").set_value(20.0).run()
+    (file,) = workspace.root.glob("selections/*/current.json")
+    file.write_text(file.read_text().replace('"entropy_shift"', '"Combination (not measured)"', 1))
+    at = app("pool")
+    assert not at.exception
+    assert "they name an unknown method" in at.warning[0].value
+    assert file.with_name("unreadable.json").exists()
+
+
 def test_a_choice_survives_a_reload(run, app, page):
     page.number_input(key="select.exact.percent").set_value(25.0).run()
     assert verdict(app("select")).startswith("60 of 240")
