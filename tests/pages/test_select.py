@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from core.selection.selection import Pin
+from core.workspace.files import read_json, write_json
 from pages.ui.shell import state
 from tests.pages.conftest import bars_html, click_line, entropy_shift_run, pick_bar, task_confidence_run
 
@@ -274,7 +275,7 @@ def test_a_label_that_has_changed_since_the_browser_got_it_chooses_no_method(pag
 def test_stored_settings_with_an_unknown_method_are_put_aside_with_a_sentence(page, app, workspace):
     page.number_input(key="select.exact.percent").set_value(20.0).run()
     (file,) = workspace.root.glob("selections/*/current.json")
-    file.write_text(file.read_text().replace('"entropy_shift"', '"Combination (not measured)"', 1))
+    write_json(file, read_json(file) | {"method": "Combination (not measured)"})
     at = app("pool")
     assert not at.exception
     assert "they name an unknown method" in at.warning[0].value
