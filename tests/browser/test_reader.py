@@ -260,6 +260,7 @@ def test_two_tabs_read_different_rows(select, workspace):
     other = page.context.new_page()
     other.goto(page.url)
     expect_open(other, ROWS - 1)
+    wait_until_idle(other)  # the keys are listened to
     press(other, "j", "j", "i")
     expect_open(other, ROWS - 3)
     expect_open(page, ROWS - 1)

@@ -44,8 +44,10 @@ const PAUSE = 1000;  // ms
 const PLAIN = ["checkbox", "radio", "range", "button", "submit", "file", "color"];
 let presses = [];  // [time, key], the last ones
 let pause, delayed = false;  // whether the page shows what was before the last presses
+let send;  // to the element as it is now: a press may outlive the one that heard it
 
 export default function ({ data, setStateValue, setTriggerValue }) {
+    send = setTriggerValue;
     const press = (event) => {
         if (event.ctrlKey || event.metaKey || event.altKey || isField(event.composedPath()[0])) return;
         const key = event.key.length > 1 ? event.key : event.key.toLowerCase();
@@ -62,7 +64,7 @@ export default function ({ data, setStateValue, setTriggerValue }) {
             setStateValue("presses", presses);
             clearTimeout(pause);
             delayed ||= data.delayed.includes(key);
-            if (delayed) pause = setTimeout(() => { delayed = false; setTriggerValue("paused", true); }, PAUSE);
+            if (delayed) pause = setTimeout(() => { delayed = false; send("paused", true); }, PAUSE);
         }
     };
     document.addEventListener("keydown", press, true);
@@ -93,7 +95,7 @@ def draw(pool: Pool) -> None:
         key=KEY,
         data={"keys": list(_COMMANDS), "fields": FIELDS, "buttons": BUTTONS, "delayed": DELAYED},
         on_presses_change=partial(_handle, pool),
-        on_paused_change=_draw_page,
+        on_paused_change=partial(_draw_page, pool),
         on_help_change=lambda: None,
         width=1,
         height=1,
@@ -111,11 +113,11 @@ def _show_help() -> None:
 
 
 def _handle(pool: Pool) -> None:
-    """Handle the presses that are new."""
-    new = _new_presses()
+    """Handle the presses that are new. While the app is busy, the pause after them may arrive with them."""
+    new, paused = _new_presses(), bool(st.session_state[KEY].get("paused"))
     if new:
         st.session_state[HANDLED] = new[-1][0]
-        press(pool, *(key for _, key in new), page_later=True)
+        press(pool, *(key for _, key in new), page_later=not paused)
 
 
 def _new_presses() -> list[tuple[float, str]]:
@@ -133,8 +135,9 @@ def forget_pressed() -> None:
     st.session_state[PRESSED] = False
 
 
-def _draw_page() -> None:
+def _draw_page(pool: Pool) -> None:
     """Draw the page with the pins of the last presses."""
+    _handle(pool)
     if st.session_state.get(PENDING):
         st.session_state[PENDING] = False
         open_row.draw_again(page=True)

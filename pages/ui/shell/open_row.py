@@ -20,6 +20,7 @@ CLOSED = "winnow.closed"  # the row that was open before the reader was closed, 
 STALE = "winnow.stale"  # whether settings have changed since the reader was drawn
 LISTED = "winnow.listed"  # the rows that the page is about: what a row without a list stands in
 FOLLOWER = "winnow.follower"  # key of the fragment of the page that shows which row is open; None: no view does
+HAS_READER = "winnow.has_reader"  # whether the reader is drawn: a fragment that is not cannot be asked for
 HAS_PAGE = "winnow.has_page"  # whether the page has a fragment with the key PAGE
 READER, TABLE, PAGE = "reader", "rows", "page"  # keys of fragments: the reader, a table of rows, all below the title
 
@@ -106,7 +107,7 @@ def listed_rows() -> IntArray | None:
 
 def draw_again(*, page: bool = False, whole: bool = False) -> None:
     """Draw the reader and what follows it again, or the page too, or all with the sidebar; the end of a callback."""
-    if whole or (page and not st.session_state.get(HAS_PAGE)):
+    if whole or not st.session_state.get(HAS_READER) or (page and not st.session_state.get(HAS_PAGE)):
         st.rerun()
     if page:
         st.rerun([READER, PAGE])
@@ -116,7 +117,7 @@ def draw_again(*, page: bool = False, whole: bool = False) -> None:
 
 def draw_reader_too() -> None:
     """Draw the open row again, beside the page, if settings have changed; the end of a callback of the page."""
-    if st.session_state.get(STALE) and st.session_state.get(HAS_PAGE) and find_open() is not None:
+    if st.session_state.get(STALE) and all(map(st.session_state.get, (HAS_PAGE, HAS_READER))):
         st.rerun([PAGE, READER])
 
 

@@ -8,7 +8,7 @@ from streamlit.delta_generator import DeltaGenerator
 from core.schema import Pool
 from pages.ui.row import keys, reader
 from pages.ui.shell import copy_link, state
-from pages.ui.shell.open_row import FOLLOWER, HAS_PAGE
+from pages.ui.shell.open_row import FOLLOWER, HAS_PAGE, HAS_READER
 from pages.ui.workbench import highlight
 
 HEADER = "3.75rem"  # height of Streamlit's own header, which stays in view
@@ -38,7 +38,8 @@ class Places:
 
 def open_page(title: str, pool: Pool | None = None, *, bar: bool = False) -> Places:
     """Draw the title, and the reader if a row of the pool is open. `bar`: the page has one."""
-    st.session_state[FOLLOWER], st.session_state[HAS_PAGE] = None, False  # until they are drawn
+    for key in (FOLLOWER, HAS_PAGE, HAS_READER):
+        st.session_state[key] = None  # until it is drawn
     background = "#14181D" if st.context.theme.type == "dark" else "#FFFFFF"
     st.html(_STYLE.format(header=HEADER, background=background, bar=BAR_HEIGHT if bar else "0.5rem"))
     heading = st.container(horizontal=True, vertical_alignment="center")
@@ -59,4 +60,5 @@ def open_page(title: str, pool: Pool | None = None, *, bar: bool = False) -> Pla
     body, side = st.columns(reader.widths(), gap="medium")
     with side, st.container(key="dock"), st.container(border=True, gap="small"):
         reader.draw(pool)
+        st.session_state[HAS_READER] = True
     return Places(heading, bar_place, body)
