@@ -14,10 +14,10 @@ test: $(TESTING)  ## everything CI runs: style, types, tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest -m browser -n 2 --dist loadfile
-	$(BIN)/pytest -m "not browser" -n 2 --dist loadfile
+	$(BIN)/pytest -m "not browser and not soak" -n 2 --dist loadfile
 
 quick: $(TESTING)  ## the fast tests only
-	$(BIN)/pytest -m "not slow and not browser and not cluster" -n 2 --dist loadfile
+	$(BIN)/pytest -m "not slow and not browser and not cluster and not soak" -n 2 --dist loadfile
 
 demo: $(RUNTIME)  ## every method on the embedded pool, headless
 	$(BIN)/python -m core demo
@@ -35,6 +35,7 @@ docs: $(DOCS)/.installed  ## the pages of docs/ as a site, in build/docs
 	$(DOCS)/bin/mkdocs build --strict
 
 soak: $(TESTING)  ## kills, damaged lines, flipped bits, hostile commands: about an hour on two cores
+	$(BIN)/pytest -m soak
 	$(BIN)/python -m tests.soak
 
 fix: $(TESTING)  ## what tools can repair by themselves

@@ -19,6 +19,7 @@ def soak(folder, *options):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
+@pytest.mark.soak
 def test_no_trial_ends_in_a_finding(tmp_path):
     done = soak(tmp_path, "--kills", "12", "--lines", "1000", "--flips", "5", "--commands", "20")
     assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr

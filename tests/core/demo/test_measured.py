@@ -146,6 +146,7 @@ def test_the_base_pass_measures_the_same(copy, demo):
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 def test_training_and_the_calibrated_pass_measure_the_same(copy, demo):
     def calibrated(run):
         state = run.summary["rounds"][-1]["state"]

@@ -211,6 +211,7 @@ def test_a_resumed_pass_plans_its_batches_for_the_memory_that_was_free_at_first(
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 def test_killed_eight_times_it_ends_with_the_same_bits_and_repeats_no_part(pool_file, tmp_path, reading, monkeypatch):
     monkeypatch.setattr(passes, "PART_SECONDS", 1e-5)
     whole = measure_slow_methods(pool_file, Workspace(tmp_path / "whole"), reading)
