@@ -13,7 +13,7 @@ test: $(TESTING)  ## everything CI runs: style, types, tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -m browser -n 2 --dist loadfile --reruns 2
+	$(BIN)/pytest -m "browser and not soak" -n 2 --dist loadfile --reruns 2
 	$(BIN)/pytest -m "not browser and not soak" -n 2 --dist loadfile
 
 quick: $(TESTING)  ## the fast tests only

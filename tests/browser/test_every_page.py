@@ -91,7 +91,7 @@ def test_every_method_on_every_page(page, serve, measured_workspace, tmp_path):
         check_export(page, workspace, tmp_path)
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", ["light", pytest.param("dark", marks=pytest.mark.soak)])
 def test_all_text_of_every_page_is_legible(chromium, serve, measured_workspace, theme):
     workspace, _ = measured_workspace
     context = chromium.new_context(viewport={"width": 1280, "height": 4000}, color_scheme=theme)  # no part is scrolled

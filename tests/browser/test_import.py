@@ -28,6 +28,7 @@ def write_giant(path: Path, size: int) -> None:
         file.write(b'"}\n' + GOOD)
 
 
+@pytest.mark.soak
 def test_a_giant_row_is_read_beside_the_server(page, serve, tmp_path):
     write_giant(tmp_path / "giant.jsonl.gz", 700)
     (tmp_path / "small.jsonl").write_bytes(GOOD)
