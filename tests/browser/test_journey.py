@@ -25,7 +25,8 @@ def go_to(page: Page, name: str) -> None:
 
 
 def wait_until_idle(page: Page) -> None:
-    """Wait until the app has finished its rerun, without an exception."""
+    """Wait until the app has drawn something and finished its rerun, without an exception."""
+    page.wait_for_selector("[data-testid=stMain] [data-testid=stElementContainer]", state="attached")
     page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
     page.wait_for_timeout(300)
     page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
