@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from core.pool.pools import load_pool
-from tests.browser.test_journey import wait_until_idle
+from tests.browser.idle import wait_until_idle
 
 TOKEN = "a-token-of-twenty-four-chars"
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]

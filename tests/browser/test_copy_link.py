@@ -5,7 +5,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from core.pool.pools import load_pool
 from core.workspace.folder import Workspace
-from tests.browser.test_journey import wait_until_idle
+from tests.browser.idle import new_context, wait_until_idle
 from tests.pages.conftest import entropy_shift_run, write_rows
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
@@ -46,7 +46,7 @@ def copy(page: Page) -> str:
 
 @pytest.mark.parametrize("script", ["", NO_CLIPBOARD], ids=["clipboard", "none"])
 def test_another_visitor_sees_the_same_view(chromium: Browser, address, script):
-    context = chromium.new_context(viewport={"width": 1280, "height": 900})
+    context = new_context(chromium)
     context.grant_permissions(["clipboard-read", "clipboard-write"])
     context.add_init_script(script)
     page = context.new_page()
@@ -56,7 +56,7 @@ def test_another_visitor_sees_the_same_view(chromium: Browser, address, script):
     assert link == page.url and "section=Entropy+shift" in link
     context.close()
 
-    other = chromium.new_context(viewport={"width": 1280, "height": 900})  # without the cookie of the first
+    other = new_context(chromium)  # without the cookie of the first
     page = other.new_page()
     page.goto(link)
     wait_until_idle(page)

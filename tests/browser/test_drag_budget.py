@@ -17,7 +17,7 @@ from core.selection.selection import Selection
 from core.workspace.files import write_json
 from pages.ui.charts.scales import format_number
 from pages.ui.data import cached
-from tests.browser.test_journey import wait_until_idle
+from tests.browser.idle import wait_until_idle
 from tests.pages.conftest import entropy_shift_run, write_rows
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]

@@ -14,7 +14,8 @@ from core.pool.pools import load_pool
 from core.schema import Reading
 from core.workspace.files import write_json
 from tests.browser.contrast import faint_texts
-from tests.browser.test_journey import download_file, go_to, run_core, wait_until_idle
+from tests.browser.idle import new_context, wait_until_idle
+from tests.browser.test_journey import download_file, go_to, run_core
 
 ROWS = 120
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -94,9 +95,8 @@ def test_every_method_on_every_page(page, serve, measured_workspace, tmp_path):
 @pytest.mark.parametrize("theme", ["light", pytest.param("dark", marks=pytest.mark.soak)])
 def test_all_text_of_every_page_is_legible(chromium, serve, measured_workspace, theme):
     workspace, _ = measured_workspace
-    context = chromium.new_context(viewport={"width": 1280, "height": 4000}, color_scheme=theme)  # no part is scrolled
-    page = context.new_page()
-    page.set_default_timeout(60_000)
+    viewport = {"width": 1280, "height": 4000}  # no part is scrolled
+    page = new_context(chromium, viewport=viewport, color_scheme=theme).new_page()
     found = {}
 
     def look(name: str) -> None:
@@ -121,7 +121,7 @@ def test_all_text_of_every_page_is_legible(chromium, serve, measured_workspace, 
         for section in SECTIONS:
             page.get_by_test_id("stButtonGroup").first.get_by_text(section, exact=True).click()
             look(f"Explore, {section}")
-    context.close()
+    page.context.close()
     assert {name: texts for name, texts in found.items() if texts} == {}
 
 

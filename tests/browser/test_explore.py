@@ -11,7 +11,7 @@ from playwright.sync_api import Locator, Page, expect
 from core.pool.pools import load_pool
 from core.workspace.folder import Workspace
 from pages.ui.theme import HIGHLIGHT
-from tests.browser.test_journey import wait_until_idle
+from tests.browser.idle import wait_until_idle
 from tests.pages.conftest import answer_divergence_run, entropy_shift_run, write_rows
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]

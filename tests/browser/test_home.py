@@ -7,7 +7,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from core.pool.pools import load_pool
-from tests.browser.test_journey import choose_pool, wait_until_idle
+from tests.browser.idle import wait_until_idle
+from tests.browser.test_journey import choose_pool
 from tests.pages.conftest import activation_coverage_run, entropy_shift_run, write_rows
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]

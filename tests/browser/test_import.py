@@ -10,7 +10,8 @@ import pytest
 from playwright.sync_api import TimeoutError as TooLate
 from playwright.sync_api import expect
 
-from tests.browser.test_journey import choose_pool, wait_until_idle
+from tests.browser.idle import wait_until_idle
+from tests.browser.test_journey import choose_pool
 
 MB = 10**6
 GOOD = json.dumps({"instruction": "Add 1 and 2", "output": "3"}).encode()

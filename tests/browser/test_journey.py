@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from core.demo.pool import demo_rows, json_lines
+from tests.browser.idle import wait_until_idle
 
 ROOT = Path(__file__).parents[2]
 PAGES = ("measure", "explore", "select", "proof", "export")
@@ -22,15 +23,6 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(900)]
 def go_to(page: Page, name: str) -> None:
     page.get_by_test_id("stSidebarNav").get_by_text(name, exact=True).click()
     wait_until_idle(page)
-
-
-def wait_until_idle(page: Page) -> None:
-    """Wait until the app has drawn something and finished its rerun, without an exception."""
-    page.wait_for_selector("[data-testid=stMain] [data-testid=stElementContainer]", state="attached")
-    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
-    page.wait_for_timeout(300)
-    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
-    assert page.get_by_test_id("stException").count() == 0
 
 
 def choose_pool(page: Page, source: str) -> None:

@@ -15,7 +15,7 @@ from core.pool.pools import load_pool
 from core.schema import Pool, Reading
 from core.workspace.folder import Workspace
 from core.workspace.parts import Parts
-from tests.browser.test_journey import wait_until_idle
+from tests.browser.idle import wait_until_idle
 from tests.pages.conftest import entropy_shift_run, write_rows
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]

@@ -6,7 +6,8 @@ import re
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.test_journey import download_file, wait_until_idle
+from tests.browser.idle import wait_until_idle
+from tests.browser.test_journey import download_file
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]
 MAX_TABS = 60  # presses of Tab that reach any control of a page

@@ -6,7 +6,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from core.pool.pools import load_pool
-from tests.browser.test_journey import go_to, wait_until_idle
+from tests.browser.idle import wait_until_idle
+from tests.browser.test_journey import go_to
 from tests.pages.conftest import entropy_shift_run, write_rows
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]

@@ -5,7 +5,8 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.test_journey import go_to, wait_until_idle
+from tests.browser.idle import wait_until_idle
+from tests.browser.test_journey import go_to
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]
 FAST = {"Seeds": "3", "Steps": "2", "Epochs": "0", "Tokens per step": "256", "Held-out rows": "40"}

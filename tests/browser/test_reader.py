@@ -13,7 +13,8 @@ from playwright.sync_api import Page, expect
 from core.pool.pools import load_pool
 from core.schema import Reading
 from core.workspace.files import read_json, write_json
-from tests.browser.test_journey import go_to, run_core, wait_until_idle
+from tests.browser.idle import wait_until_idle
+from tests.browser.test_journey import go_to, run_core
 
 ROWS, ROW_HEIGHT = 240, 34
 DECISIONS, MAX_SECONDS = 100, 0.7  # of triage, and for one decision: a pin and the next row
@@ -207,7 +208,7 @@ def test_keys_search_close_reopen_widen_and_help(select):
     expect_open(page, 7)
     narrow = page.locator(".st-key-dock").bounding_box()["width"]
     press(page, "w")
-    assert page.locator(".st-key-dock").bounding_box()["width"] > 1.25 * narrow
+    assert page.locator(".st-key-dock").bounding_box()["width"] > 1.1 * narrow
     press(page, "?")
     expect(page.get_by_role("dialog")).to_contain_text("Open the next row")
     press(page, "i")  # not while a dialog is open
@@ -293,8 +294,7 @@ def test_prose_is_prose_and_code_is_code(select):
     assert code.locator("code").inner_text().strip() == "def answer():\n    return 42"
     font = "element => getComputedStyle(element.firstElementChild).fontFamily"
     assert "monospace" not in prose.evaluate(font)
-    main = page.locator("[data-testid=stMain]").bounding_box()["width"]
-    assert dock.bounding_box()["width"] >= 0.45 * main
+    assert dock.locator("..").bounding_box()["width"] >= 0.45 * page.viewport_size["width"]
     assert not [url for url in requests if "evil.example" in url]
 
 

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from core.pool.pools import load_pool
-from tests.browser.test_journey import wait_until_idle
+from tests.browser.idle import new_context, wait_until_idle
 from tests.pages.conftest import activation_coverage_run, entropy_shift_run, write_rows
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]
@@ -88,8 +88,7 @@ def test_a_cell_of_the_matrix_and_a_line_of_the_groups_highlight_their_rows(page
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_no_control_of_select_is_clipped_at_1280(chromium, serve, workspace, theme):
-    page = chromium.new_context(viewport={"width": 1280, "height": 800}, color_scheme=theme).new_page()
-    page.set_default_timeout(60_000)
+    page = new_context(chromium, color_scheme=theme).new_page()
     with serve(workspace.root) as (address, _):
         open_page(page, f"{address}/select")
         assert page.evaluate(CLIPPED) == []

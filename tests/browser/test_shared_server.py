@@ -10,8 +10,9 @@ from streamlit.web.server.starlette.starlette_app_utils import create_signed_val
 from streamlit.web.server.starlette.starlette_server_config import USER_COOKIE_NAME
 
 from core.pool.pools import load_pool
+from tests.browser.idle import new_context, wait_until_idle
 from tests.browser.oidc_provider import CLIENT_ID, CLIENT_SECRET, serve_provider
-from tests.browser.test_journey import choose_pool, go_to, wait_until_idle
+from tests.browser.test_journey import choose_pool, go_to
 from tests.pages.conftest import entropy_shift_run
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]
@@ -29,9 +30,7 @@ def workspace(workspace, tmp_path):
 
 
 def new_visitor(chromium: Browser) -> Page:
-    page = chromium.new_context(viewport={"width": 1280, "height": 900}).new_page()
-    page.set_default_timeout(60_000)
-    return page
+    return new_context(chromium).new_page()
 
 
 def open_app(page: Page, address: str) -> Page:

@@ -41,38 +41,65 @@ HELP = {  # key -> name on the keyboard, and what it does
 }
 _LISTEN = """
 const PAUSE = 1000;  // ms
+const GONE_MS = 1000;  // without an element, as between two drawings of a page: then the page has no keys
 const PLAIN = ["checkbox", "radio", "range", "button", "submit", "file", "color"];
 let presses = [];  // [time, key], the last ones
 let pause, delayed = false;  // whether the page shows what was before the last presses
-let send;  // to the element as it is now: a press may outlive the one that heard it
+let element, data, gone;  // the element as it is now; none while the page is drawn anew
+let unsent = false;  // whether keys were pressed meanwhile
 
-export default function ({ data, setStateValue, setTriggerValue }) {
-    send = setTriggerValue;
-    const press = (event) => {
-        if (event.ctrlKey || event.metaKey || event.altKey || isField(event.composedPath()[0])) return;
-        const key = event.key.length > 1 ? event.key : event.key.toLowerCase();
-        const blocked = key === "Escape" ? "[role=dialog], [data-testid=stPopoverBody]" : "[role=dialog]";
-        if (document.querySelector(blocked)) return;
-        if (data.fields[key] && !find(data.buttons[key], "button:enabled")) {
-            const field = find(data.fields[key], "input");
-            if (field) { field.focus(); field.select(); event.preventDefault(); }
-        }
-        else if (key === "?") setTriggerValue("help", true);
-        else if (data.keys.includes(key)) {
-            if (["j", "k"].includes(key)) document.querySelector(".st-key-dock")?.scrollTo(0, 0);
-            presses = [...presses.slice(-40), [performance.timeOrigin + performance.now(), key]];
-            setStateValue("presses", presses);
-            clearTimeout(pause);
-            delayed ||= data.delayed.includes(key);
-            if (delayed) pause = setTimeout(() => { delayed = false; send("paused", true); }, PAUSE);
-        }
-    };
+export default function (drawn) {
+    element = drawn;
+    data = drawn.data;
+    clearTimeout(gone);
     document.addEventListener("keydown", press, true);
+    document.body.dataset.keys = "heard";
+    if (unsent) setTimeout(tell);
     const release = keepPlace();
     return () => {
-        document.removeEventListener("keydown", press, true);
         release();
+        if (element !== drawn) return;
+        element = undefined;
+        gone = setTimeout(() => {
+            unsent = delayed = false;
+            clearTimeout(pause);
+            document.removeEventListener("keydown", press, true);
+            delete document.body.dataset.keys;
+        }, GONE_MS);
     };
+}
+
+function press(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey || isField(event.composedPath()[0])) return;
+    const key = event.key.length > 1 ? event.key : event.key.toLowerCase();
+    const blocked = key === "Escape" ? "[role=dialog], [data-testid=stPopoverBody]" : "[role=dialog]";
+    if (document.querySelector(blocked)) return;
+    if (data.fields[key] && !find(data.buttons[key], "button:enabled")) {
+        const field = find(data.fields[key], "input");
+        if (field) { field.focus(); field.select(); event.preventDefault(); }
+    }
+    else if (key === "?") element?.setTriggerValue("help", true);
+    else if (data.keys.includes(key)) {
+        if (["j", "k"].includes(key)) document.querySelector(".st-key-dock")?.scrollTo(0, 0);
+        presses = [...presses.slice(-40), [performance.timeOrigin + performance.now(), key]];
+        delayed ||= data.delayed.includes(key);
+        tell();
+    }
+}
+
+function tell() {
+    unsent = !element;
+    element?.setStateValue("presses", presses);
+    if (delayed) tellPause(PAUSE);
+}
+
+function tellPause(ms) {
+    clearTimeout(pause);
+    pause = setTimeout(() => {
+        if (!element) return tellPause(100);
+        delayed = false;
+        element.setTriggerValue("paused", true);
+    }, ms);
 }
 
 function isField(element) {

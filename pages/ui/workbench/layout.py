@@ -18,6 +18,10 @@ div:has(> .st-key-bar) {{ position: sticky; top: {header}; z-index: 99; }}
 div:has(> .st-key-dock) {{ position: sticky; top: calc({header} + {bar}); }}
 .st-key-dock {{ max-height: calc(100vh - {header} - {bar} - 1rem); overflow-y: auto; flex-wrap: nowrap; }}
 .st-key-reader-head {{ position: sticky; top: 0; z-index: 1; background: {background}; padding: 0.5rem 0 0.25rem; }}
+@media (min-width: 1024px) {{
+  .stHorizontalBlock:has(> .stColumn .st-key-dock) {{ flex-wrap: nowrap; }}
+  .stColumn:has(.st-key-dock) {{ min-width: 45vw; }}
+}}
 @media (min-width: 641px) {{ .stMainBlockContainer {{ padding-left: 2rem; padding-right: 2rem; }} }}
 @media (max-width: 640px) {{
   div:has(> .st-key-bar), div:has(> .st-key-dock) {{ position: static; }}
