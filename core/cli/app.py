@@ -277,6 +277,19 @@ def _command(collect: Callable[..., Facts] = lambda: {}, *, own_last: bool = Fal
     return decorate
 
 
+def _with_options_of(shared: Callable[..., Any], *, but: Sequence[str] = ()) -> Callable[..., Any]:
+    """Return a decorator that puts the options of `shared`, but some, in place of a function's `**options`."""
+
+    def decorate(function: Callable[..., Facts]) -> Callable[..., Facts]:
+        own = {k: p for k, p in inspect_signature(function).parameters.items() if p.kind is not p.VAR_KEYWORD}
+        rest = [p for k, p in inspect_signature(shared).parameters.items() if k not in (*own, *but)]
+        parameters = [*own.values(), *(p.replace(kind=p.KEYWORD_ONLY) for p in rest)]
+        function.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+        return function
+
+    return decorate
+
+
 def _collect_recipe_options(
     pool: PoolArg,
     method: MethodOpt = "entropy_shift",
@@ -321,11 +334,13 @@ def _collect_pool_options(
     return part | {"header": not no_header, "fields": mapping}
 
 
+@_with_options_of(_collect_recipe_options, but=("pool", "method"))
 def _collect_proof_options(words: ProofWords, set_: ArmSetOpt = None, **options: Any) -> Facts:
     """Collect the options of a proof: those of a recipe but its method. The words are a pool, or `collect FOLDER`."""
     return _collect_recipe_options(words[:1], method=RANDOM, set_=set_, **options) | {"words": words}
 
 
+@_with_options_of(_collect_pool_options, but=("pool",))
 def _collect_scores_options(
     words: Annotated[list[str], Argument(metavar="POOL FILE", help=f"{POOL_HELP}; and rows with an id and numbers.")],
     **options: Any,
@@ -335,19 +350,6 @@ def _collect_scores_options(
         raise RecipeError("Give a pool and a file of scores: import-scores POOL FILE.")
     return _collect_pool_options(words[:1], **options) | {"file": words[1]}
 
-
-_recipe_parameters = dict(inspect_signature(_collect_recipe_options).parameters)
-_proof_parameters = dict(inspect_signature(_collect_proof_options).parameters)
-del _recipe_parameters["pool"], _recipe_parameters["method"], _proof_parameters["options"]
-_collect_proof_options.__signature__ = Signature(  # type: ignore[attr-defined]
-    list((_proof_parameters | _recipe_parameters | _proof_parameters).values())
-)
-
-_scores_parameters = dict(inspect_signature(_collect_scores_options).parameters)
-del _scores_parameters["options"]
-_collect_scores_options.__signature__ = Signature(  # type: ignore[attr-defined]
-    [*_scores_parameters.values(), *list(inspect_signature(_collect_pool_options).parameters.values())[1:]]
-)
 
 _pool_command = _command(_collect_pool_options)
 _recipe_command = _command(_collect_recipe_options, own_last=True)
@@ -483,8 +485,7 @@ def project(
     return commands.project_pool(recipe, pool, session.workspace, session.report, of, layout)
 
 
-@_recipe_command
-def select(
+def _write_selection(
     session: _Session,
     *,
     budget: BudgetOpt = "10%",
@@ -511,7 +512,7 @@ def select(
     scores: ScoreOpt = None,
     overwrite: OverwriteOpt = False,
 ) -> Facts:
-    """Select rows by a stored measurement, and write them with a manifest."""
+    """Select and write, as the options say."""
     export = {"schema": schema, "with_scores": with_scores, "tags": tags, "rejected": rejected, "held_out": held_out}
     conditions = [asdict(parse_filter(line)) for line in filters or ()]
     recipe, pool = session.build_recipe(budget=budget, filters=conditions, threshold=threshold, export=export)
@@ -520,6 +521,20 @@ def select(
     recipe = recipe_inputs.resolve_duplicates(recipe, pool, session.workspace)
     recipe_inputs.find_recipe_duplicates(recipe, pool, session.workspace, session.report)
     return commands.curate_run(recipe, pool, run, out, scores=scores, overwrite=overwrite)
+
+
+@_recipe_command
+@_with_options_of(_write_selection)
+def select(session: _Session, **options: Any) -> Facts:
+    """Select rows by a stored measurement, and write them with a manifest."""
+    return _write_selection(session, **options)
+
+
+@_recipe_command
+@_with_options_of(_write_selection)
+def export(session: _Session, **options: Any) -> Facts:
+    """Select rows as `select` does, and write them for another tool."""
+    return _write_selection(session, **options)
 
 
 @_recipe_command
