@@ -601,7 +601,7 @@ def _method_recipe(
         "reading": {"model": str(model), **(reading or {})},
         "seed": seed,
     }
-    return parse_recipe(data, "measure")
+    return recipe_inputs.with_good_end(parse_recipe(data, "measure"), pool, pool.workspace)
 
 
 def _parameter(value: Any) -> Any:

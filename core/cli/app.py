@@ -14,7 +14,7 @@ from functools import partial, wraps
 from inspect import Signature
 from inspect import signature as inspect_signature
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import orjson
 from typer import Argument, Exit, Option, Typer, confirm, echo
@@ -176,7 +176,8 @@ class _Session:
         name, task, settings = data["method"], data.pop("task"), data.pop("settings")
         params = with_suggestions(name, arguments.read_settings(settings, also).get("", {}), data["reading"]["model"])
         recipe = parse_recipe(data | {"method": {"name": name, "params": params}} | rest, "command line")
-        return recipe, recipe_inputs.open_source(data["pool"], self.workspace, self.report, task=task)
+        pool = recipe_inputs.open_source(data["pool"], self.workspace, self.report, task=task)
+        return recipe_inputs.with_good_end(recipe, pool, self.workspace), pool
 
     def build_others(self, also: list[str] | None) -> list[Method]:
         """Build the methods of `--also`."""
@@ -407,15 +408,21 @@ def import_scores(
     session: _Session,
     *,
     as_: Annotated[str, Option("--as", metavar="NAME", help="Name of the column score@NAME; else the field's.")] = "",
-    field: Annotated[str, Option("--field", help="The only score to read, such as IFD.")] = "",
-    end: Annotated[Literal["high", "low"], Option("--end", help="Which end of the scores is good.")] = "high",
+    field: Annotated[
+        list[str] | None, Option("--field", help="A score to read, such as IFD; repeatable. Without it, all.")
+    ] = None,
+    end: Annotated[
+        list[str] | None,
+        Option("--end", help="Which end of the scores is good, high or low, or of one, as IFD=low; repeatable."),
+    ] = None,
 ) -> Facts:
     """Join the scores of another tool to a pool, by id. Runs no model; the result is stored."""
     part = dict(session.shared)
     file = part.pop("file")
+    ends = arguments.read_ends(end or ())
     opened = recipe_inputs.open_source(part, session.workspace, session.report)
-    read = outside_scores.import_scores(opened, file, session.workspace, name=as_, field=field, end=end)
-    return commands.score_facts(opened, read, end)
+    options: dict[str, Any] = {"name": as_, "fields": field or (), "end": ends.pop("", "high"), "ends": ends}
+    return commands.score_facts(opened, outside_scores.import_scores(opened, file, session.workspace, **options))
 
 
 @_pool_command

@@ -132,10 +132,10 @@ def duplicates_facts(
     }
 
 
-def score_facts(pool: Pool, read: ImportedScores, end: str) -> Facts:
+def score_facts(pool: Pool, read: ImportedScores) -> Facts:
     """Describe the scores that were joined to a pool."""
-    about = asdict(read) | {"columns": list(read.columns), "unmatched_ids": list(read.unmatched_ids)}
-    return about | {"file_rows": about.pop("rows"), "pool": pool.name, "rows": len(pool), "end": end}
+    about = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(read).items()}
+    return about | {"file_rows": about.pop("rows"), "pool": pool.name, "rows": len(pool)}
 
 
 def write_scores(pool: Pool, workspace: Workspace, out: Path) -> Facts:

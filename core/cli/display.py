@@ -76,11 +76,11 @@ def _imported(facts: Facts) -> Facts:
     unknown, ids = f"{facts['unmatched']:,}", ", ".join(facts["unmatched_ids"])
     return {
         "pool": facts["pool"],
-        "scores": ", ".join(facts["columns"]),
+        "scores": ", ".join(f"{one} (low is good)" if one in facts["low"] else one for one in facts["columns"]),
         "rows with scores": f"{facts['matched']:,} of {facts['rows']:,}",
         "ids that the pool does not have": f"{unknown} (such as {ids})" if ids else unknown,
         "ids given twice": f"{facts['repeated']:,} (the last counts)" if facts["repeated"] else "0",
-        "rank by one with": f"--method imported --set field={facts['columns'][0]} --set end={facts['end']}",
+        "rank by one with": f"--method imported --set field={facts['columns'][0]}",
     }
 
 

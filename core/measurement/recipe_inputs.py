@@ -9,7 +9,9 @@ from typing import Any
 from core.columns import near_duplicate_similarity
 from core.errors import RecipeError
 from core.measurement.runs import Run
+from core.methods.imported import Imported
 from core.pool.near_duplicates import duplicate_column, find_near_duplicates, load_near_duplicates
+from core.pool.outside_scores import list_scores
 from core.pool.pools import load_pool, open_pool
 from core.progress import Reporter, percent_callback
 from core.schema import FieldMap, Method, Pool
@@ -18,6 +20,17 @@ from core.workspace.folder import Workspace
 from core.workspace.shards import ALONE, Shard
 
 FINGERPRINT = re.compile(r"[0-9a-f]{32}")
+
+
+def with_good_end(recipe: Recipe, pool: Pool, workspace: Workspace) -> Recipe:
+    """Complete the recipe of an imported score with the good end that was named on import; other recipes stay."""
+    method = recipe.method
+    stored = list_scores(workspace.root, pool.fingerprint) if method.name == Imported.name else {}
+    about = stored.get(str(method.params.get("field")))
+    if about is None or "end" in method.params:
+        return recipe
+    params = {**method.params, "end": about["end"]}
+    return recipe.model_copy(update={"method": method.model_copy(update={"params": params})})
 
 
 def open_source(part: dict[str, Any], workspace: Workspace, report: Reporter, *, task: str | None = None) -> Pool:

@@ -22,7 +22,7 @@ import orjson
 import pyarrow as pa
 
 from core.errors import RecipeError
-from core.measurement.recipe_inputs import find_recipe_duplicates
+from core.measurement.recipe_inputs import find_recipe_duplicates, with_good_end
 from core.measurement.run_data import load_measured
 from core.measurement.runs import Run
 from core.methods import METHODS, NEEDS_SETUP
@@ -188,7 +188,8 @@ def build_arms(asked: Sequence[ArmRequest], place: TrainingPool) -> tuple[list[A
     """
     arms: list[Arm] = []
     chosen: dict[str, ChosenRows] = {}
-    for request in (ArmRequest(RANDOM, "baseline"), ArmRequest(LONGEST, "baseline"), *asked):
+    completed = [_complete(request, place) for request in asked]
+    for request in (ArmRequest(RANDOM, "baseline"), ArmRequest(LONGEST, "baseline"), *completed):
         one = _choose(request, place)
         one = replace(one, rows=tuple(np.sort(rows) for rows in one.rows))
         if not min(map(len, one.rows)):
@@ -199,6 +200,12 @@ def build_arms(asked: Sequence[ArmRequest], place: TrainingPool) -> tuple[list[A
         chosen[request.name] = one
         arms.append(_describe(request, one, place))
     return arms, chosen
+
+
+def _complete(request: ArmRequest, place: TrainingPool) -> ArmRequest:
+    if request.kind != "method" or request.recipe is None:
+        return request
+    return replace(request, recipe=with_good_end(request.recipe, place.pool, place.workspace))
 
 
 def _describe(request: ArmRequest, chosen: ChosenRows, place: TrainingPool) -> Arm:
