@@ -7,6 +7,7 @@
     row_view          read prompt, response and turns from an original row
     nested_fields     look up fields by name, also within objects
     turns             read field values as text or as turns of a conversation
+    turn_parts        reasoning and tool calls of a turn, apart from its text
     row_block         parse the rows of a block, with the reason for those that are skipped
     validation        separate usable rows from skipped rows
     fingerprint       name rows and pools by their content
