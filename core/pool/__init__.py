@@ -12,6 +12,7 @@
     validation        separate usable rows from skipped rows
     fingerprint       name rows and pools by their content
     near_duplicates   compute and store the near-duplicates of a pool
+    row_lookup        find the rows of a pool that a file lists
     pool_columns      columns of a pool that no run measured
     outside_scores    read scores of other tools, joined to a pool by id
     benchmarks        compute and store the overlap of a pool with benchmark files

@@ -32,10 +32,11 @@ from core.errors import RecipeError
 from core.methods import build_method, describe_method
 from core.schema import BoolArray, FieldMap, IntArray, Measured, Method, Order, Pool, Reading
 from core.selection.budget import Budget, threshold_length
-from core.selection.filters import Filter, apply_filters
+from core.selection.filters import Filter, apply_filters, duplicates_filter
 from core.selection.selection import Pin, Selection, apply_pins, select_prefix
-from core.selection.tags import Tags, check_tags, tag_columns
+from core.selection.tags import Tags, check_tags, has_id, tag_columns
 from core.selection.text_search import is_unicode
+from core.selection.used_rows import UsedRows, find_repeats, order_rows
 from core.workspace.files import write_atomic
 
 DERIVED_TASK = "derived_task"  # column to filter by, if tasks are derived
@@ -178,6 +179,7 @@ class Recipe(StrictModel):
     threshold: float | None = Field(default=None, allow_inf_nan=False)
     filters: list[FilterPart] = Field(default_factory=list)
     pins: list[PinPart] = Field(default_factory=list)
+    given: list[str] = Field(default_factory=list, exclude_if=operator.not_)  # ids of rows that are used already
     tags: dict[str, list[str]] = Field(default_factory=dict, exclude_if=operator.not_)  # name -> ids of rows
     export: ExportPart = ExportPart()
 
@@ -294,12 +296,13 @@ def dump_recipe(recipe: Recipe, path: Path) -> None:
 def make_selection(recipe: Recipe, pool: Pool, measured: Measured) -> Selection:
     """Select the rows of the recipe from the measurements.
 
-    Filters decide which rows are eligible, the method orders them, pins move rows to the head of the order or out of
-    it, the threshold and the budget cut it. Raises RecipeError for a filter or pin on something that does not exist.
+    Filters decide which rows are eligible, the method orders them after those used already, pins move rows to the head
+    of the order or out of it, the threshold and the budget cut it. Raises RecipeError for a filter, pin or used row on
+    something that does not exist.
     """
     method = recipe.method.build()
     eligible = eligible_rows(method, pool, measured, [f.filter() for f in recipe.filters], recipe.tags)
-    order = method.order(measured, eligible, seed=recipe.seed)
+    order = order_rows(method, measured, eligible, seed=recipe.seed, used=find_used(recipe, pool, measured, method))
     return select_from_order(recipe, pool, measured, method, order)
 
 
@@ -313,10 +316,24 @@ def eligible_rows(
     return apply_filters(list(filters), filter_columns(names, method, pool, measured, tags or {}))
 
 
+def find_used(recipe: Recipe, pool: Pool, measured: Measured, method: Method) -> UsedRows:
+    """Return the rows used already, and those that repeat them: exact duplicates, and those that a filter keeps once.
+
+    Raises RecipeError for an id that the pool does not have.
+    """
+    if not recipe.given:
+        return UsedRows()
+    used = np.flatnonzero(has_id(pool, recipe.given, "given: there are"))
+    filters = [part.filter() for part in recipe.filters]
+    once = {f.column for f in filters if f == duplicates_filter(f.column)} | {EXACT_DUPLICATES}
+    duplicates = filter_columns(once, method, pool, measured, {})
+    return UsedRows(used, find_repeats(used, duplicates.values(), len(pool)))
+
+
 def select_from_order(recipe: Recipe, pool: Pool, measured: Measured, method: Method, order: Order) -> Selection:
-    """Apply pins, threshold and budget to an order."""
+    """Apply pins, threshold and budget to an order. A pin on a row used already has no effect."""
     pins = [Pin(p.id, p.side, p.reason) for p in recipe.pins]
-    pinned_in, pinned_out = locate_pins(pool, pins)
+    pinned_in, pinned_out = (rows[~np.isin(rows, order.used)] for rows in locate_pins(pool, pins))
     pinned, n = apply_pins(order, pinned_in, pinned_out), len(pinned_in)
     limit = find_limit(recipe, measured, method, pinned, n)
     budget, tokens = Budget.parse(recipe.budget), measured.need("response_tokens")

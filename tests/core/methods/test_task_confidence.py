@@ -98,3 +98,13 @@ def test_a_pool_without_any_response_is_ordered_too():
 @pytest.mark.parametrize("text", ["all-MiniLM-L6-v2", ""])
 def test_embeddings_are_named_by_any_text(text):
     assert TaskConfidence(embeddings=text).embeddings == text
+
+
+def test_used_rows_hold_the_first_seats_of_their_tasks():
+    """Weights 4 : 2 : 1; after three rows of task 0 the seats of 7, [4, 2, 1], lack one, two and one row."""
+    used = np.array([0, 1, 2])
+    order = TaskConfidence().order(THREE, ALL, seed=0, used=used).rows
+    left = order[~np.isin(order, used)]
+    assert np.bincount(THREE.columns["task_code"][left[:4]], minlength=3).tolist() == [1, 2, 1]
+    only_two = np.where(np.arange(14) < 3, False, ALL)  # whether used rows are eligible changes nothing
+    assert TaskConfidence().order(THREE, only_two, seed=0, used=used).rows.tolist() == order.tolist()
