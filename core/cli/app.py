@@ -54,7 +54,10 @@ app = Typer(
     help="Measure instruction pools with language models, and select the rows worth fine-tuning on.",
 )
 
-POOL_HELP = "A file, a folder or quoted pattern of files ('data/*.parquet'), a hub id, or 'demo'"
+POOL_HELP = (
+    "A file, a folder or quoted pattern of files ('data/*.parquet'), a hub dataset (owner/name or "
+    "hf://datasets/owner/name), or 'demo'"
+)
 PoolArg = Annotated[list[str], Argument(metavar="POOL", help=f"{POOL_HELP}.")]
 ProofWords = Annotated[list[str], Argument(metavar="POOL", help=f"{POOL_HELP}; or `collect` and a folder.")]
 MethodOpt = Annotated[str, Option("--method", help=f"One of {', '.join(METHODS)}.")]
@@ -89,7 +92,7 @@ SplitOpt = Annotated[str | None, Option("--split", help="Split of a hub dataset 
 NoHeaderOpt = Annotated[
     bool, Option("--no-header", help="The first row of a CSV or TSV file is data; the columns are named 1, 2, 3.")
 ]
-PoolRevisionOpt = Annotated[str | None, Option("--pool-revision", help="Commit of a hub dataset.")]
+PoolRevisionOpt = Annotated[str | None, Option("--pool-revision", help="Branch, tag or commit of a hub dataset.")]
 RevisionOpt = Annotated[str | None, Option("--revision", help="Commit of a hub model.")]
 OutOpt = Annotated[
     Path,

@@ -22,6 +22,7 @@ from core.output.manifest import BenchmarkFacts, ModelFacts, ProofFacts, TargetF
 from core.output.row_files import sibling_path
 from core.output.writer import ExportResult, write_scores, write_selection
 from core.pool.benchmarks import list_benchmarks
+from core.pool.pools import hub_commit
 from core.proof.headline import describe_verdict, main_verdict
 from core.proof.stored import find_proof
 from core.schema import IntArray, Measured, Method, Order, Pool
@@ -56,9 +57,12 @@ class CurateResult:
 
 
 def resolve_recipe(recipe: Recipe, pool: Pool, run: Run) -> Recipe:
-    """Return the recipe with pool fingerprint, mapping and model revision filled in from the run."""
+    """Return the recipe with pool fingerprint, mapping, and revisions of pool and model filled in from the run."""
     fields = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(pool.fields).items()}
-    part = recipe.pool.model_copy(update={"fingerprint": pool.fingerprint, "fields": fields})
+    found = {"fingerprint": pool.fingerprint, "fields": fields}
+    if commit := hub_commit(pool):
+        found |= {"source": pool.source, "revision": commit}  # the source without the revision that it may name
+    part = recipe.pool.model_copy(update=found)
     reading = recipe.reading.model_copy(update={"revision": run.model["revision"]})
     return recipe.model_copy(update={"pool": part, "reading": reading})
 

@@ -15,6 +15,7 @@ from core.methods.params import all_params
 from core.output.manifest import Manifest
 from core.output.row_files import SCORES_FIELD, is_parquet, rows_stem
 from core.pool.nested_fields import nested_among
+from core.pool.pools import hub_commit
 from core.pool.text_overlap import NGRAM_WORDS
 from core.schema import Method, Pool
 from core.selection.filters import Filter
@@ -23,6 +24,7 @@ SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_
 _SPEAKER_TAGS = {"user_tag": "user", "assistant_tag": "assistant", "observation_tag": "tool", "system_tag": "system"}
 MESSAGES_TAGS = {"role_tag": "role", "content_tag": "content"} | _SPEAKER_TAGS
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+_HUB_ADDRESS = re.compile(rf"hf://datasets/({_HUB_ID.pattern})(/.*)?")
 MAX_FILES = 20  # of a pool, listed
 _FILE_ENDINGS = (".jsonl", ".json", ".csv", ".parquet", ".gz")
 
@@ -48,7 +50,7 @@ def _front_matter(manifest: Manifest, license: str | None) -> DatasetCardData:
     return DatasetCardData(
         license=license or None,
         size_categories=[size_category(_rows(manifest))],
-        source_datasets=[source if _is_hub_id(source) else "extended|other"],
+        source_datasets=[_hub_id(source) or "extended|other"],
         task_categories=["text-generation"],
         tags=["winnow", "data-selection", "instruction-tuning", _method(manifest).name],
         configs=[{"config_name": "default", "data_files": files}],
@@ -60,9 +62,11 @@ def _rows(manifest: Manifest) -> int:
     return len(manifest.rows) + len(manifest.held_out)
 
 
-def _is_hub_id(source: str) -> bool:
-    """Return whether a pool's source is owner/name rather than a path, which would disclose a private folder."""
-    return bool(_HUB_ID.fullmatch(source)) and not source.lower().endswith(_FILE_ENDINGS)
+def _hub_id(source: str) -> str:
+    """Return owner/name of a pool's source; "" for a path, which would disclose a private folder."""
+    if address := _HUB_ADDRESS.fullmatch(source):
+        return address[1]
+    return source if _HUB_ID.fullmatch(source) and not source.lower().endswith(_FILE_ENDINGS) else ""
 
 
 def _words(pool: Pool, manifest: Manifest, license: str | None) -> list[str]:
@@ -121,7 +125,9 @@ def _source(pool: Pool) -> str:
     bad = pool.set_aside.num_rows
     skipped = f"; {bad:,} rows of its source were skipped, because they could not be read" if bad else ""
     files = f"; read from {len(pool.files):,} files" if len(pool.files) > 1 else ""
-    return f"fingerprint {_code(pool.fingerprint)}{files}{skipped}"
+    commit = hub_commit(pool)
+    hub = f"; {_code(_hub_id(pool.source))} on the hub, commit {_code(commit)}" if commit else ""
+    return f"fingerprint {_code(pool.fingerprint)}{hub}{files}{skipped}"
 
 
 def _files(pool: Pool) -> list[str]:

@@ -49,7 +49,8 @@ def replay_manifest(
     manifest = read_manifest(path)
     recipe = parse_recipe(manifest.recipe, str(path))
     source = pool_source or recipe.pool.source
-    part = recipe.pool.model_copy(update={"source": source, "fingerprint": None})
+    moved = {"revision": None} if pool_source else {}
+    part = recipe.pool.model_copy(update={"source": source, "fingerprint": None} | moved)
     pool = open_source(part.model_dump(), workspace, report)
     target = path.with_name(manifest.output.file) if out is None else out
     if is_parquet(target) != is_parquet(Path(manifest.output.file)):
