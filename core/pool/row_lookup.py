@@ -3,13 +3,14 @@
 A row of the file is, in this order, the row of the pool
     with the same content, as its source has it     of equal rows that of the same id, else one for each time
     with the same prompt, response and turns        in whatever schema the file has them
-    with the same id                                if the file has no prompt for it, or the same one
+    with the same id                                if the file has no prompt for it; or, unless responses must be the
+                                                    same, if it has the same one, as a queue that was answered has
 """
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -64,10 +65,10 @@ class FoundRows:
     unmatched: Sequence[ListedRow]
 
 
-def find_file_rows(pool: Pool, path: Path) -> FoundRows:
+def find_file_rows(pool: Pool, path: Path, *, same_responses: bool = False) -> FoundRows:
     """Find the rows that a file lists: whole rows in any format and schema of a pool, or ids.
 
-    Ids are objects {"id": ...}, a JSON array of them, or lines of a .txt file. Raise RecipeError for a file without
+    `same_responses`: a row with another response than the pool's is another row, whatever its id. Ids are objects {"id": ...}, a JSON array of them, or lines of a .txt file. Raise RecipeError for a file without
     rows, and PoolError if it cannot be read.
     """
     if path.suffix.lower() == IDS_ENDING:
@@ -78,6 +79,8 @@ def find_file_rows(pool: Pool, path: Path) -> FoundRows:
         listed = list(_read_rows(pool, path))
     if not listed:
         raise RecipeError(f"{path} holds no row.")
+    if same_responses:
+        listed = [replace(row, prompts=None) if row.prompts else row for row in listed]
     return find_rows(pool, listed)
 
 

@@ -20,7 +20,7 @@ def find_file_rows(pool: Pool, path: Path) -> IntArray:
 
     RecipeError for rows that the pool does not have, with the first of them and their number.
     """
-    found = row_lookup.find_file_rows(pool, path)
+    found = row_lookup.find_file_rows(pool, path, same_responses=True)
     if found.unmatched:
         n = len(found.unmatched)
         count = "1 row of the file is" if n == 1 else f"{n:,} rows of the file are"

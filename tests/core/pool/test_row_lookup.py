@@ -58,6 +58,7 @@ def test_a_queue_that_people_have_answered_still_lists_its_rows(pool, tmp_path):
     answered = [json.loads(line) | {"response": "By hand."} for line in queue]
     (tmp_path / "queue.jsonl").write_text("".join(json.dumps(row) + "\n" for row in answered))
     assert find_file_rows(pool, tmp_path / "queue.jsonl").rows.tolist() == [1, 3]
+    assert len(find_file_rows(pool, tmp_path / "queue.jsonl", same_responses=True).unmatched) == 2
 
 
 def test_lists_of_ids_are_objects_an_array_a_table_or_lines(find):
