@@ -59,6 +59,7 @@ def test_results_fit_their_schemas(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_rows("pool.jsonl", [*ROWS, ROWS[3] | {"id": "again"}, {"id": "empty", "instruction": ""}])
     write_rows("bench.jsonl", ROWS[:1])
+    write_rows("used.jsonl", [{"id": "row-0"}, {"id": "nowhere"}])
     write_rows(
         "judge.jsonl", [{"id": row["id"], "quality": k / 3} for k, row in enumerate(ROWS)] + [{"id": "x", "quality": 1}]
     )
@@ -73,6 +74,8 @@ def test_results_fit_their_schemas(tmp_path, monkeypatch):
         "export-scores pool.jsonl",
         f"select {select} --rejected --held-out 20% --scores all.parquet",
         f"select {select}00 --out all.jsonl",
+        f"select {select.removesuffix('5')}8 --given chosen.manifest.json --given used.jsonl --out more.jsonl",
+        f"report {select.removesuffix('5')}8 --given chosen.jsonl",
         "replay chosen.manifest.json --out same.jsonl",
         "run chosen.recipe.yaml --out run.jsonl",
         "workspace",

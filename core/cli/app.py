@@ -144,6 +144,15 @@ TagOpt = Annotated[
         "'tag.NAME=1' or 'tag.NAME=0'.",
     ),
 ]
+GivenOpt = Annotated[
+    list[Path] | None,
+    Option(
+        "--given",
+        metavar="FILE|MANIFEST",
+        help="Rows used already, which the selection tops up: the .manifest.json of an export, or a file of rows or "
+        "ids; repeatable. The budget counts them.",
+    ),
+]
 BudgetOpt = Annotated[
     str, Option("--budget", help="Rows (500), a share of the pool (10%) or response tokens (200ktok).")
 ]
@@ -501,6 +510,7 @@ def _write_selection(
     budget: BudgetOpt = "10%",
     filters: FilterOpt = None,
     threshold: CutoffOpt = None,
+    given: GivenOpt = None,
     out: OutOpt = Path("chosen.jsonl"),
     schema: Annotated[
         str, Option("--schema", help="Schema of the file: original, alpaca, messages, sharegpt or annotation.")
@@ -526,11 +536,12 @@ def _write_selection(
     export = {"schema": schema, "with_scores": with_scores, "tags": tags, "rejected": rejected, "held_out": held_out}
     conditions = [asdict(parse_filter(line)) for line in filters or ()]
     recipe, pool = session.build_recipe(budget=budget, filters=conditions, threshold=threshold, export=export)
-    recipe = commands.add_tags(recipe, pool, tag or ())
+    recipe, unmatched = commands.add_given(commands.add_tags(recipe, pool, tag or ()), pool, given or ())
     run = commands.require_run(recipe, pool, session.workspace)
     recipe = recipe_inputs.resolve_duplicates(recipe, pool, session.workspace)
     recipe_inputs.find_recipe_duplicates(recipe, pool, session.workspace, session.report)
-    return commands.curate_run(recipe, pool, run, out, scores=scores, overwrite=overwrite)
+    options: Facts = {"scores": scores, "given": given or (), "overwrite": overwrite}
+    return commands.curate_run(recipe, pool, run, out, **options) | unmatched
 
 
 @_recipe_command
@@ -554,6 +565,7 @@ def report(
     budget: BudgetOpt = "10%",
     filters: FilterOpt = None,
     threshold: CutoffOpt = None,
+    given: GivenOpt = None,
     tag: TagOpt = None,
     out: Annotated[Path, Option("--out", help="File to write, .html. One report may replace another.")] = Path(
         "report.html"
@@ -566,14 +578,14 @@ def report(
     """
     source, options = session.shared["pool"]["source"], {"out": out, "overwrite": overwrite}
     if commands.is_manifest(source):
-        own = (budget, filters, threshold, tag)
-        if session.shared != _collect_recipe_options([source]) or own != ("10%", None, None, None):
+        own = (budget, filters, threshold, given, tag)
+        if session.shared != _collect_recipe_options([source]) or own != ("10%", None, None, None, None):
             raise RecipeError(f"{source} decides what is selected. Leave out all options but --out and --overwrite.")
         return commands.report_manifest(Path(source), session.workspace, session.report, **options)
     conditions = [asdict(parse_filter(line)) for line in filters or ()]
     recipe, pool = session.build_recipe(budget=budget, filters=conditions, threshold=threshold)
-    recipe = commands.add_tags(recipe, pool, tag or ())
-    return commands.report_selection(recipe, pool, session.workspace, session.report, **options)
+    recipe, unmatched = commands.add_given(commands.add_tags(recipe, pool, tag or ()), pool, given or ())
+    return commands.report_selection(recipe, pool, session.workspace, session.report, **options) | unmatched
 
 
 @_command()

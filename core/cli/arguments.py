@@ -124,9 +124,9 @@ def shared_arguments(recipe: Recipe, workspace: Workspace | None = None) -> list
 def select_arguments(recipe: Recipe, workspace: Workspace | None = None) -> list[str] | None:
     """Return the arguments of `python -m core` that select the rows of a recipe.
 
-    None if the recipe has pins or tags, which no option can express.
+    None if the recipe has pins, tags or rows used already, which no option can express.
     """
-    if recipe.pins or recipe.tags:
+    if recipe.pins or recipe.tags or recipe.given:
         return None
     arguments = [*measure_arguments(recipe, "select", workspace), "--budget", recipe.budget]
     for part in recipe.filters:

@@ -28,6 +28,7 @@ from core.methods.preference_influence import PreferenceInfluence
 from core.methods.suggestions import with_suggestions
 from core.output import curate
 from core.output.destinations import SUFFIXES
+from core.output.given_rows import find_given_rows
 from core.output.manifest import read_manifest
 from core.output.score_files import collect_scores, write_score_file
 from core.pool.benchmarks import Benchmark
@@ -163,6 +164,15 @@ def add_tags(recipe: Recipe, pool: Pool, words: Sequence[str]) -> Recipe:
             raise RecipeError(f"--tag {word}: '{name}' is given twice. Give one file with all its rows.")
         tags[name] = pool.rows["id"].take(pa.array(find_file_rows(pool, Path(file).expanduser()))).to_pylist()
     return parse_recipe(recipe.model_dump(by_alias=True) | {"tags": tags}, "command line")
+
+
+def add_given(recipe: Recipe, pool: Pool, files: Sequence[Path]) -> tuple[Recipe, Facts]:
+    """Return the recipe with the rows that files list as used already, and what the pool does not have of them."""
+    if not files:
+        return recipe, {}
+    given = find_given_rows(pool, files)
+    recipe = parse_recipe(recipe.model_dump(by_alias=True) | {"given": given.ids}, "command line")
+    return recipe, {"unmatched": given.unmatched, "unmatched_rows": given.unmatched_rows}
 
 
 def require_run(recipe: Recipe, pool: Pool, workspace: Workspace) -> Run:

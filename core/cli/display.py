@@ -31,6 +31,8 @@ LABELS = {
     "set_aside": "skipped rows",
     "shortfall": "unfilled budget",
     "sha256": "SHA-256",
+    "unmatched_rows": "used rows that the pool does not have",
+    "used": "rows used already",
     "without": "rows without a position",
     "without_response": "rows without a response",
 }
@@ -52,6 +54,10 @@ ANSWER_PROBLEMS = {
 def in_words(command: str, facts: Facts) -> Facts:
     """Return the facts of a command with labels, units and tables for people."""
     shown = COMMANDS[command](facts) if command in COMMANDS else facts
+    if "unmatched_rows" in facts:  # of files of rows used already
+        names = f" (such as {', '.join(facts['unmatched_rows'])})" if facts["unmatched"] else ""
+        shown = shown | {"unmatched_rows": f"{facts['unmatched']:,}{names}"}
+        del shown["unmatched"]
     return {LABELS.get(name, name): value for name, value in shown.items()}
 
 

@@ -2,6 +2,7 @@
 
 writer        the selected rows, and all scores as a table
 score_files   all scores of a pool's rows, for other tools
+given_rows    rows used already, by the manifests and files that list them
 row_files     files of JSON lines or Parquet, whole or absent; names of an export's files
 parquet_rows  rows as columns, with the features of `datasets`
 formats       one row in another trainer's schema, or for annotation

@@ -4,7 +4,7 @@ Next to `chosen.jsonl` it writes `chosen.manifest.json`, `chosen.recipe.yaml`, `
 and, on request, `chosen.heldout.jsonl` (selected rows held out of training) and `chosen.rejected.jsonl`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.columns import EXACT_DUPLICATES, SHARED_SIGNALS, count_cut
+from core.errors import RecipeError
 from core.measurement.measure import describe_constant_columns
 from core.measurement.run_data import load_measured
 from core.measurement.runs import Run
@@ -46,6 +47,7 @@ class CurateResult:
     rejected: Path | None
     rows: int  # rows in `chosen`
     tokens: int  # response tokens of all selected rows, held out or not
+    used: int | None  # rows used already; None: there are none
     shortfall: str | None  # one sentence if the budget is not filled (core.selection.selection.describe_shortfall)
     sha256: str
     excluded: Mapping[str, int]  # reason -> rows excluded from the order
@@ -75,6 +77,7 @@ def check_outputs(
     *,
     scores: Path | None = None,
     source: Path | None = None,
+    given: Sequence[Path] = (),
     overwrite: bool = False,
 ) -> dict[str, Path]:
     """Return the path of each file that `curate` may write, by role; OutputError if one must not be written.
@@ -84,7 +87,7 @@ def check_outputs(
     paths = plan_destinations(out, recipe.export, scores)
     if source is not None and paths["recipe"].exists() and paths["recipe"].samefile(source):
         del paths["recipe"]
-    check_destinations(paths, list_inputs(recipe, pool, workspace, source), overwrite=overwrite)
+    check_destinations(paths, list_inputs(recipe, pool, workspace, source, given), overwrite=overwrite)
     return paths
 
 
@@ -96,18 +99,24 @@ def curate(
     *,
     scores: Path | None = None,
     source: Path | None = None,
+    given: Sequence[Path] = (),
     overwrite: bool = False,
 ) -> CurateResult:
     """Select by the recipe and write all files, or none. The manifest is written last.
 
     scores     where to write ids and every score column
     source     the file that the recipe was read from
+    given      the files that its rows used already were read from
     overwrite  replace files that no earlier export wrote, too
     """
     workspace = run.folder.parents[1]
-    paths = check_outputs(recipe, pool, workspace, out, scores=scores, source=source, overwrite=overwrite)
+    read: dict[str, Any] = {"source": source, "given": given}
+    paths = check_outputs(recipe, pool, workspace, out, scores=scores, **read, overwrite=overwrite)
     measured = load_measured(run)
     selection = make_selection(recipe, pool, measured)
+    shortfall = describe_shortfall(selection, Budget.parse(recipe.budget), len(pool))
+    if shortfall and selection.spent.rows and not len(selection.rows):
+        raise RecipeError(f"No row is selected. {shortfall}")
     facts = recipe.method.build().facts(measured, selection.order, selection.rows)
     cut = count_cut({name: measured.columns[name][selection.rows] for name in SHARED_SIGNALS["tokens"]})
     recipe = resolve_recipe(recipe, pool, run)
@@ -119,6 +128,7 @@ def curate(
             selection.rows,
             exported,
             held_out=held_out_rows,
+            given=selection.order.used,
             targets=collect_targets(run),
             recipe=recipe.as_data(),
             model=dict(run.model),
@@ -145,7 +155,8 @@ def curate(
         rejected=paths.get("rejected"),
         rows=exported.rows,
         tokens=selection.tokens,
-        shortfall=describe_shortfall(selection, Budget.parse(recipe.budget), len(pool)),
+        used=selection.spent.rows or None,
+        shortfall=shortfall,
         sha256=exported.sha256,
         excluded={reason: len(rows) for reason, rows in selection.order.excluded.items()},
         facts=facts or None,

@@ -88,6 +88,7 @@ def _words(pool: Pool, manifest: Manifest, license: str | None) -> list[str]:
         *(f"- **Result**: {sentence}" for sentence in method.facts_in_words(manifest.facts)),
         *_proof(manifest),
         *_benchmarks(manifest),
+        *_given(manifest),
         f"- **Seed**: {recipe['seed']}",
         *_manual_choices(recipe),
         *_tags(recipe),
@@ -201,6 +202,18 @@ def _cut(cut: Mapping[str, int]) -> list[str]:
 def _budget(recipe: Mapping[str, Any]) -> str:
     threshold = recipe.get("threshold")
     return str(recipe["budget"]) + (f", score cutoff {threshold:g}" if threshold is not None else "")
+
+
+def _given(manifest: Manifest) -> list[str]:
+    """Return a line on rows that were used before; empty without any."""
+    n = len(manifest.given)
+    if not n:
+        return []
+    rows = "1 row of the pool" if n == 1 else f"{n:,} rows of the pool"
+    return [
+        f"- **Used already**: {rows}, in no file of this export; they count in the budget, in quotas and for coverage, "
+        "and no selected row repeats one of them"
+    ]
 
 
 def _manual_choices(recipe: Mapping[str, Any]) -> list[str]:

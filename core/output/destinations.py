@@ -69,9 +69,16 @@ def plan_destinations(out: Path, part: ExportPart, scores: Path | None = None) -
     return {"chosen": out} | paths
 
 
-def list_inputs(recipe: Recipe, pool: Pool, workspace: Path, plan: Path | None = None) -> list[tuple[str, Path]]:
-    """Return the files and folders that a command reads for this recipe; `plan`: the file that the recipe is from."""
+def list_inputs(
+    recipe: Recipe, pool: Pool, workspace: Path, plan: Path | None = None, given: Sequence[Path] = ()
+) -> list[tuple[str, Path]]:
+    """Return the files and folders that a command reads for this recipe.
+
+    plan    the file that the recipe is from
+    given   files that list rows used already
+    """
     inputs = [("the recipe or manifest that was given", plan)]
+    inputs += [("a file of rows used already", path) for path in given]
     inputs += [("the pool", path) for path in source_files(pool)]
     inputs += [("the answer key of the pool", answer_key_file(pool))]
     names = [recipe.reading.model]

@@ -68,8 +68,9 @@ class FoundRows:
 def find_file_rows(pool: Pool, path: Path, *, same_responses: bool = False) -> FoundRows:
     """Find the rows that a file lists: whole rows in any format and schema of a pool, or ids.
 
-    `same_responses`: a row with another response than the pool's is another row, whatever its id. Ids are objects {"id": ...}, a JSON array of them, or lines of a .txt file. Raise RecipeError for a file without
-    rows, and PoolError if it cannot be read.
+    Ids are objects {"id": ...}, a JSON array of them, or lines of a .txt file. `same_responses`: a row with another
+    response than the pool's is another row, whatever its id. Raise RecipeError for a file without rows, and PoolError
+    if it cannot be read.
     """
     if path.suffix.lower() == IDS_ENDING:
         with disk_errors(path):
