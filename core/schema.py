@@ -138,7 +138,7 @@ class Measured:
     bin_merges (B - 1, 2) (core.algorithms.semantic_bins), shift_groups (the labels of groups that are calibrated by
     themselves), warm_up_rows (how many rows each of them was first trained on), start_model (its kind, in words),
     derived_tasks (the names of task_code; absent where tasks are the pool's own), members (of a
-    combination, the Measured of each), near_duplicates (column -> (N,) first row of its group, -1: none), pool_columns
+    combination, the Measured of each), duplicates (column -> (N,) row that it repeats, -1: none), pool_columns
     (column -> (N,) floats that no run measured, core.pool.pool_columns).
     """
 

@@ -14,7 +14,7 @@ from functools import partial, wraps
 from inspect import Signature
 from inspect import signature as inspect_signature
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import orjson
 from typer import Argument, Exit, Option, Typer, confirm, echo
@@ -25,6 +25,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 from core.cli import arguments, commands, display, proofs, reports, storage
 from core.cli.arguments import Facts
 from core.cli.terminal import format_facts, one_line
+from core.columns import DUPLICATES
 from core.errors import Cancelled, RecipeError, WinnowError, WorkspaceError, memory_errors
 from core.measurement import recipe_inputs
 from core.methods import METHODS
@@ -374,25 +375,42 @@ def inspect(session: _Session, *, task: TaskOpt = None) -> Facts:
     return reports.pool_facts(recipe_inputs.open_source(session.shared, session.workspace, session.report, task=task))
 
 
-@_pool_command
+@_recipe_command
 def duplicates(
     session: _Session,
     *,
+    by: Annotated[
+        Literal["words", "embedding"],
+        Option("--by", help="words: near-duplicates; embedding: semantic duplicates, by a model that has measured."),
+    ] = "words",
+    of: Annotated[
+        Literal["response", "prompt"], Option("--of", help="Embeddings that are compared: response or prompt.")
+    ] = "response",
+    threshold: Annotated[
+        float | None,
+        Option(
+            "--threshold",
+            help="Minimum similarity: by words the share of word pairs in common, 0.3 to 1 (default: 0.8); by "
+            "embedding the cosine, 0.5 to 1 (default: 0.95).",
+        ),
+    ] = None,
     workers: WorkersOpt = LOCAL,
     shard: ShardOpt = None,
-    threshold: Annotated[
-        float,
-        Option("--threshold", help="Minimum similarity of near-duplicates: share of word pairs in common, 0.3 to 1."),
-    ] = 0.8,
 ) -> Facts:
-    """Find near-duplicates, for filters. Runs no model; the result is stored."""
-    opened = recipe_inputs.open_source(session.shared, session.workspace, session.report)
-    task, report = finding_duplicates(opened, session.workspace, threshold), session.report
+    """Find near-duplicates or semantic duplicates, for filters. Runs no model; the result is stored."""
+    recipe, pool = session.build_recipe()
+    kind = DUPLICATES[of if by == "embedding" else by]
+    least = kind.usual if threshold is None else threshold
+    if kind.embedding:
+        if shard is not None or workers != LOCAL:
+            raise RecipeError("--by embedding has one worker. Leave out --workers and --shard.")
+        return commands.duplicates_facts(kind, least, recipe, pool, session.workspace, session.report)
+    task, report = finding_duplicates(pool, session.workspace, least), session.report
     if shard is None:
         share_work(task, workers, CPU, report, lambda: False)
-        return commands.duplicates_facts(opened, session.workspace, threshold, report)
+        return commands.duplicates_facts(kind, least, recipe, pool, session.workspace, report)
     with commands.as_shard(shard, workers, task, report) as (own, shown):
-        return commands.duplicates_facts(opened, session.workspace, threshold, shown, own)
+        return commands.duplicates_facts(kind, least, recipe, pool, session.workspace, shown, own)
 
 
 @_pool_command
@@ -604,7 +622,8 @@ def run(
     options: Facts = {"scores": scores, "source": recipe, "overwrite": overwrite}
     check_outputs(plan, pool, session.workspace.root, out, **options)  # before the slow part
     servers = allow_server or ()
-    measured = measure_together(plan, pool, session.workspace, session.report, servers=servers)[0]
+    also = recipe_inputs.filter_methods(plan)
+    measured = measure_together(plan, pool, session.workspace, session.report, also, servers=servers)[0]
     recipe_inputs.find_recipe_duplicates(plan, pool, session.workspace, session.report)
     return commands.curate_run(plan, pool, measured, out, **options)
 

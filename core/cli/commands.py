@@ -15,10 +15,10 @@ import pyarrow.compute as pc
 
 from core.cli.arguments import Facts, build_other_methods, measure_command, select_arguments
 from core.cli.reports import count_faults
-from core.columns import near_duplicate_column
+from core.columns import Duplicates
 from core.errors import RecipeError
 from core.measurement.lookup import find_run, find_signal, signals_of
-from core.measurement.recipe_inputs import find_recipe_duplicates, measure_methods, open_recipe_pool
+from core.measurement.recipe_inputs import find_duplicates, find_recipe_duplicates, measure_methods, open_recipe_pool
 from core.measurement.run_data import load_measured
 from core.measurement.runs import Run, describe_outdated, list_runs
 from core.measurement.token_files import view_means
@@ -32,7 +32,6 @@ from core.output.given_rows import find_given_rows
 from core.output.manifest import read_manifest
 from core.output.score_files import collect_scores, write_score_file
 from core.pool.benchmarks import Benchmark
-from core.pool.near_duplicates import find_near_duplicates
 from core.pool.outside_scores import ImportedScores
 from core.progress import Reporter
 from core.proof.row_files import find_file_rows, is_file
@@ -117,19 +116,26 @@ def as_shard(shard: str, workers: str, task: Task, report: Reporter) -> Iterator
 
 
 def duplicates_facts(
-    pool: Pool, workspace: Workspace, threshold: float, report: Reporter, shard: Shard = ALONE
+    kind: Duplicates,
+    threshold: float,
+    recipe: Recipe,
+    pool: Pool,
+    workspace: Workspace,
+    report: Reporter,
+    shard: Shard = ALONE,
 ) -> Facts:
-    """Count rows that nearly repeat an earlier one; measured now, or before."""
-    repeats = find_near_duplicates(pool, workspace, threshold, report, shard)
+    """Count rows that repeat an earlier one; found now, or before."""
+    repeats = find_duplicates(kind, threshold, recipe, pool, workspace, report, shard)
     sizes = np.bincount(repeats[repeats >= 0]) + 1
     return {
         "pool": pool.name,
-        "column": near_duplicate_column(threshold),
+        "column": kind.column(threshold),
         "rows": len(pool),
-        "near_duplicates": int((repeats >= 0).sum()),
+        kind.key: int((repeats >= 0).sum()),
         "exact_duplicates": len(pool) - pool.rows["duplicate_of"].null_count,
         "groups": int((sizes > 1).sum()),
         "largest_group": int(sizes.max(initial=1)),
+        **({"model": recipe.reading.model} if kind.embedding else {}),
     }
 
 

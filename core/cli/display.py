@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from core.cli.arguments import Facts
-from core.columns import cut_in_words
+from core.columns import cut_in_words, duplicates_of
 from core.measurement import find_column
 from core.measurement.stage_times import STAGES
 from core.progress import format_duration
@@ -103,12 +103,15 @@ def _overlap(facts: Facts) -> Facts:
 
 
 def _duplicates(facts: Facts) -> Facts:
+    kind = duplicates_of(facts["column"])
+    assert kind is not None
     return {
         "pool": facts["pool"],
         "rows": facts["rows"],
         "exact duplicates": facts["exact_duplicates"],
-        "near-duplicates": f"{facts['near_duplicates']:,} (column {facts['column']})",
+        f"{kind.name}s": f"{facts[kind.key]:,} (column {facts['column']})",
         "groups": f"{facts['groups']:,}, the largest of {facts['largest_group']:,} rows" if facts["groups"] else "none",
+        **({"embeddings by": facts["model"]} if kind.embedding else {}),
     }
 
 

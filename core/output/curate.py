@@ -29,7 +29,7 @@ from core.proof.stored import find_proof
 from core.schema import IntArray, Measured, Method, Order, Pool
 from core.selection.budget import Budget
 from core.selection.holdout import hold_out_rows
-from core.selection.recipe import Recipe, dump_recipe, make_selection, require_near_duplicates, score_columns
+from core.selection.recipe import Recipe, dump_recipe, make_selection, require_duplicates, score_columns
 from core.selection.selection import Selection, describe_shortfall
 from core.selection.tags import tag_lists
 from core.workspace.files import file_digest, write_atomic
@@ -196,10 +196,10 @@ def find_held_out_rows(recipe: Recipe, pool: Pool, measured: Measured, rows: Int
 
 
 def load_duplicates(column: str, pool: Pool, measured: Measured) -> IntArray:
-    """Return (N,) the row that each row repeats, -1: none, by a column of exact or near-duplicates."""
+    """Return (N,) the row that each row repeats, -1: none, by a column of exact, near- or semantic duplicates."""
     if column == EXACT_DUPLICATES:
         return np.asarray(pool.rows[EXACT_DUPLICATES].combine_chunks().fill_null(-1), np.int64)
-    return np.asarray(require_near_duplicates(column, pool, measured))
+    return np.asarray(require_duplicates(column, pool, measured))
 
 
 def _task_codes(pool: Pool, measured: Measured) -> IntArray:

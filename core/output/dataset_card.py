@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 from huggingface_hub import DatasetCardData
 
-from core.columns import NEAR_DUPLICATES_PREFIX, cut_in_words
+from core.columns import cut_in_words, describe_duplicates
 from core.measurement.kinds import describe_mix
 from core.methods import build_method
 from core.methods.params import all_params
@@ -240,11 +240,7 @@ def _held_out(manifest: Manifest) -> list[str]:
     second = manifest.output.held_out
     if second is None:
         return []
-    column = str(manifest.recipe["export"]["apart"])
-    limit = column.removeprefix(NEAR_DUPLICATES_PREFIX)
-    kind = (
-        (f"near-duplicates (similarity ≥ {limit})") if column.startswith(NEAR_DUPLICATES_PREFIX) else "exact duplicates"
-    )
+    kind = describe_duplicates(str(manifest.recipe["export"]["apart"]))
     return [
         f"- **Validation split**: {second.rows:,} of the {_rows(manifest):,} rows, in {_code(second.file)}; "
         f"sampled by seed from every task in proportion. No row has its {kind} in the other file."

@@ -21,11 +21,12 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from core.columns import (
     EXACT_DUPLICATES,
-    NEAR_DUPLICATES_PREFIX,
     OVERLAP_PREFIX,
     SCORE_PREFIX,
     TAG_PREFIX,
     USUAL_NEAR_DUPLICATES,
+    Duplicates,
+    duplicates_of,
     normalise_duplicates,
 )
 from core.errors import RecipeError
@@ -158,7 +159,7 @@ class ExportPart(StrictModel):
     @classmethod
     def _names_duplicates(cls, column: str) -> str:
         column = normalise_duplicates(column)
-        if column != EXACT_DUPLICATES and not column.startswith(NEAR_DUPLICATES_PREFIX):
+        if column != EXACT_DUPLICATES and duplicates_of(column) is None:
             raise ValueError(
                 f"'{column}' is not a column of duplicates; there are {EXACT_DUPLICATES} and {USUAL_NEAR_DUPLICATES}"
             )
@@ -357,21 +358,23 @@ def score_columns(method: Method, measured: Measured) -> dict[str, NDArray[Any]]
     return dict(measured.columns) | method.scores(measured)
 
 
-def require_near_duplicates(name: str, pool: Pool, measured: Measured) -> IntArray:
-    """Return (N,) the row that each row nearly repeats, -1: none; RecipeError with the command if not measured."""
-    if name not in measured.artifacts.get("near_duplicates", {}):
+def require_duplicates(name: str, pool: Pool, measured: Measured) -> IntArray:
+    """Return (N,) the row that each row repeats, -1: none; RecipeError with the command if they are not computed."""
+    kind = duplicates_of(name)
+    if kind is not None and name not in measured.artifacts.get("duplicates", {}):
+        options = " ".join((*kind.options, "--threshold", f"{kind.similarity(name):g}"))
         raise RecipeError(
-            f"Near-duplicates are not computed yet for '{name}'. First run: python -m core duplicates "
-            f"{pool.source} --threshold {name.removeprefix(NEAR_DUPLICATES_PREFIX)}"
+            f"{kind.name.capitalize()}s are not computed yet for '{name}'. First run: python -m core duplicates "
+            f"{pool.source} {options}"
         )
-    repeats: IntArray = measured.artifacts["near_duplicates"][name]
+    repeats: IntArray = measured.artifacts["duplicates"][name]
     return repeats
 
 
-def named_near_duplicates(recipe: Recipe) -> set[str]:
-    """Return the columns of near-duplicates that a recipe needs."""
+def named_duplicates(recipe: Recipe) -> dict[str, Duplicates]:
+    """Return the columns of duplicates that a recipe needs computed, with their kinds."""
     named = {part.column for part in recipe.filters} | ({recipe.export.apart} if recipe.export.held_out else set())
-    return {column for column in named if column.startswith(NEAR_DUPLICATES_PREFIX)}
+    return {column: kind for column in sorted(named) if (kind := duplicates_of(column)) is not None}
 
 
 def filter_columns(names: set[str], method: Method, pool: Pool, measured: Measured, tags: Tags) -> dict[str, Any]:
@@ -394,8 +397,8 @@ def filter_columns(names: set[str], method: Method, pool: Pool, measured: Measur
             columns[name] = np.array(measured.task_names(), object)
         elif name in tagged:
             columns |= tag_columns(pool, {tagged[name]: tags[tagged[name]]})
-        elif name.startswith(NEAR_DUPLICATES_PREFIX):
-            columns[name] = require_near_duplicates(name, pool, measured)
+        elif duplicates_of(name):
+            columns[name] = require_duplicates(name, pool, measured)
         else:
             raise _no_column(name, pool, (*POOL_TEXTS, *derived, *POOL_NUMBERS, *sorted(numbers), *sorted(tagged)))
     return columns
