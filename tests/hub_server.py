@@ -140,7 +140,7 @@ class Handler(BaseHTTPRequestHandler):
         url = f"http://{self.headers['Host']}/datasets/{repo}"
         if repo in self.server.commits:
             return self.answer(409, {"error": "exists", "url": url})
-        self.server.publish(repo, {}, private=bool(asked.get("private")))
+        self.server.publish(repo, {}, private=asked.get("visibility") == "private")
         return self.answer(200, {"url": url, "id": repo})
 
     def validate(self, _body: bytes) -> None:
@@ -202,4 +202,5 @@ def use_hub(monkeypatch: pytest.MonkeyPatch, server: Hub, cache: Path) -> None:
     monkeypatch.setattr(constants, "ENDPOINT", endpoint)
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", endpoint + "/{repo_id}/resolve/{revision}/{filename}")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)  # whose own protocol this server does not speak
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))

@@ -27,7 +27,13 @@ ROWS = [
 def schema_of(command: str) -> dict:
     section = SECTIONS[command]
     same = re.search(r"The result is that of \[.*?\]\(#([a-z-]+)\)", section)
-    return schema_of(same[1]) if same else json.loads(re.search(r"```json\n(.*?)```", section, re.DOTALL)[1])
+    blocks = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", section, re.DOTALL)]
+    if not same:
+        return blocks[0]
+    schema = schema_of(same[1])
+    for more in blocks:
+        schema["properties"] |= more
+    return schema
 
 
 def test_every_command_has_a_section():

@@ -549,8 +549,9 @@ def _write_selection(
     ] = "0%",
     scores: ScoreOpt = None,
     overwrite: OverwriteOpt = False,
+    bundle: bool = False,
 ) -> Facts:
-    """Select and write, as the options say."""
+    """Select and write, as the options say; as a bundle, in both formats and with the proof."""
     export = {"schema": schema, "with_scores": with_scores, "tags": tags, "rejected": rejected, "held_out": held_out}
     conditions = [asdict(parse_filter(line)) for line in filters or ()]
     recipe, pool = session.build_recipe(budget=budget, filters=conditions, threshold=threshold, export=export)
@@ -558,22 +559,42 @@ def _write_selection(
     run = commands.require_run(recipe, pool, session.workspace)
     recipe = recipe_inputs.resolve_duplicates(recipe, pool, session.workspace)
     recipe_inputs.find_recipe_duplicates(recipe, pool, session.workspace, session.report)
-    options: Facts = {"scores": scores, "given": given or (), "overwrite": overwrite}
+    options: Facts = {"scores": scores, "given": given or (), "overwrite": overwrite, "bundle": bundle}
     return commands.curate_run(recipe, pool, run, out, **options) | unmatched
 
 
 @_recipe_command
-@_with_options_of(_write_selection)
+@_with_options_of(_write_selection, but=("bundle",))
 def select(session: _Session, **options: Any) -> Facts:
     """Select rows by a stored measurement, and write them with a manifest."""
     return _write_selection(session, **options)
 
 
 @_recipe_command
-@_with_options_of(_write_selection)
-def export(session: _Session, **options: Any) -> Facts:
-    """Select rows as `select` does, and write them for another tool."""
-    return _write_selection(session, **options)
+@_with_options_of(_write_selection, but=("bundle",))
+def export(
+    session: _Session,
+    *,
+    push: Annotated[
+        str | None,
+        Option(
+            "--push", metavar="OWNER/NAME", help="Dataset repository on the hub to send all files of the export to."
+        ),
+    ] = None,
+    public: Annotated[
+        bool, Option("--public", help="With --push: all may read it. A new repository is private otherwise.")
+    ] = False,
+    yes: Annotated[bool, Option("--yes", help="With --push: send. Without it, what would be sent is shown.")] = False,
+    **options: Any,
+) -> Facts:
+    """Select rows as `select` does, and write them for another tool, or for the hub."""
+    if push is None:
+        if public or yes:
+            raise RecipeError("--public and --yes belong to --push OWNER/NAME. Add it, or leave them out.")
+        return _write_selection(session, **options)
+    return commands.push_export(
+        push, partial(_write_selection, session, **options, bundle=True), public=public, yes=yes
+    )
 
 
 @_recipe_command

@@ -3,7 +3,7 @@
 Facts are plain data: a table on the terminal, JSON for programs, the result of a job for the app.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -211,6 +211,22 @@ def curate_run(recipe: Recipe, pool: Pool, run: Run, out: Path, **options: Any) 
     """Select and write; return what was written, where, and how much. The options are those of `curate`."""
     result = curate.curate(recipe, pool, run, out, **options)
     return {k: str(v) if isinstance(v, Path) else v for k, v in asdict(result).items() if v is not None}
+
+
+def push_export(name: str, write: Callable[[], Facts], *, public: bool, yes: bool) -> Facts:
+    """Write an export as a bundle, and send it to the hub, or only show what would be sent; return the facts of both.
+
+    `write` returns those of `curate_run`.
+    """
+    from core.output import hub_push  # imports the hub's client
+
+    repository = hub_push.find_repository(name, public=public)  # before anything is written
+    written = write()
+    scores = written.get("scores")
+    push = hub_push.plan_push(repository, Path(written["chosen"]), Path(scores) if scores else None)
+    if yes:
+        push = hub_push.send(push, f"Add {written['rows']:,} selected rows")
+    return written | {"push": asdict(push)}
 
 
 def is_manifest(source: str) -> bool:

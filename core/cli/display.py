@@ -170,6 +170,23 @@ def _select(facts: Facts) -> Facts:
     return {name: value for name, value in shown.items() if name != "facts"} | own
 
 
+def _export(facts: Facts) -> Facts:
+    facts = dict(facts)
+    push = facts.pop("push", None)
+    shown = _select(facts)
+    if push is None:
+        return shown
+    shown["repository"] = f"{push['url']} ({'private' if push['private'] else 'public'})"
+    shown["builds on"] = push["revision"] or "nothing: the repository is new"
+    shown["files"] = [
+        {"file": file["name"], "size": format_size(file["bytes"]), "replaces": "yes" if file["replaces"] else ""}
+        for file in push["files"]
+    ]
+    shown["notices"] = list(push["notices"])
+    shown["sent"] = push["commit"] or "nothing; add --yes to send these files"
+    return shown
+
+
 def _replay(facts: Facts) -> Facts:
     return {"file": facts["chosen"], "rows": facts["rows"], "SHA-256": facts["sha256"], "identical bytes": True}
 
@@ -274,6 +291,7 @@ COMMANDS: dict[str, Callable[[Facts], Facts]] = {
     "measure": _measure,
     "estimate": _estimate,
     "select": _select,
+    "export": _export,
     "run": _select,
     "replay": _replay,
     "check_influence": _check_influence,

@@ -9,6 +9,7 @@ formats       one row in another trainer's schema, or for annotation
 manifest      everything needed to reproduce the rows, and Winnow's version
 dataset_card  the README.md of a data set, and LLaMA-Factory's entry for it
 destinations  which files may be written; moving them into place together
+hub_push      an export sent to the hub
 curate        all files of one selection
 replay        the file of a manifest once more, byte for byte
 hand_over     the folder with which other trainers train the arms of a proof; scripts/ are files of it

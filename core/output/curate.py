@@ -32,7 +32,7 @@ from core.selection.holdout import hold_out_rows
 from core.selection.recipe import Recipe, dump_recipe, make_selection, require_duplicates, score_columns
 from core.selection.selection import Selection, describe_shortfall
 from core.selection.tags import tag_lists
-from core.workspace.files import file_digest, write_atomic
+from core.workspace.files import file_digest, to_json, write_atomic
 from core.workspace.folder import Workspace
 
 
@@ -79,12 +79,13 @@ def check_outputs(
     source: Path | None = None,
     given: Sequence[Path] = (),
     overwrite: bool = False,
+    bundle: bool = False,
 ) -> dict[str, Path]:
     """Return the path of each file that `curate` may write, by role; OutputError if one must not be written.
 
     A recipe file that is run, `source`, is left as it is where the recipe of the export would take its place.
     """
-    paths = plan_destinations(out, recipe.export, scores)
+    paths = plan_destinations(out, recipe.export, scores, bundle=bundle)
     if source is not None and paths["recipe"].exists() and paths["recipe"].samefile(source):
         del paths["recipe"]
     check_destinations(paths, list_inputs(recipe, pool, workspace, source, given), overwrite=overwrite)
@@ -101,6 +102,7 @@ def curate(
     source: Path | None = None,
     given: Sequence[Path] = (),
     overwrite: bool = False,
+    bundle: bool = False,
 ) -> CurateResult:
     """Select by the recipe and write all files, or none. The manifest is written last.
 
@@ -108,10 +110,11 @@ def curate(
     source     the file that the recipe was read from
     given      the files that its rows used already were read from
     overwrite  replace files that no earlier export wrote, too
+    bundle     also write the rows in the other format, JSONL or Parquet, and the newest proof of the selection
     """
     workspace = run.folder.parents[1]
     read: dict[str, Any] = {"source": source, "given": given}
-    paths = check_outputs(recipe, pool, workspace, out, scores=scores, **read, overwrite=overwrite)
+    paths = check_outputs(recipe, pool, workspace, out, scores=scores, **read, overwrite=overwrite, bundle=bundle)
     measured = load_measured(run)
     selection = make_selection(recipe, pool, measured)
     shortfall = describe_shortfall(selection, Budget.parse(recipe.budget), len(pool))
@@ -141,6 +144,10 @@ def curate(
             benchmarks=collect_benchmarks(pool, selection.rows, workspace, measured),
         )
         write_atomic(staged["card"], build_card(pool, manifest).encode("utf-8"))
+        if "twin" in staged:
+            write_rows(recipe, pool, measured, selection, staged["twin"], held_out_rows, rejected=False)
+        if "proof" in staged and (found := find_proof(Workspace(workspace), pool, recipe)):
+            write_atomic(staged["proof"], to_json(found[0].as_data()))
         if "recipe" in staged:
             dump_recipe(recipe, staged["recipe"])
         if "scores" in staged:
@@ -211,9 +218,19 @@ def _task_codes(pool: Pool, measured: Measured) -> IntArray:
 
 
 def write_rows(
-    recipe: Recipe, pool: Pool, measured: Measured, selection: Selection, out: Path, held_out: IntArray
+    recipe: Recipe,
+    pool: Pool,
+    measured: Measured,
+    selection: Selection,
+    out: Path,
+    held_out: IntArray,
+    *,
+    rejected: bool = True,
 ) -> ExportResult:
-    """Write the selected rows as the recipe's export part defines; `held_out` go to the second file."""
+    """Write the selected rows as the recipe's export part defines; `held_out` go to the second file.
+
+    `rejected`: whether to write the unselected rows, if the recipe asks for them.
+    """
     part = recipe.export
     scores = score_table(recipe.method.build(), measured, selection.order) if part.with_scores else None
     return write_selection(
@@ -223,7 +240,7 @@ def write_rows(
         schema=part.format,
         scores=scores,
         tags=tag_lists(pool, recipe.tags) if part.tags else None,
-        rejected=part.rejected,
+        rejected=part.rejected and rejected,
         tasks=measured.task_names(),
         held_out=held_out,
     )

@@ -8,12 +8,10 @@ from huggingface_hub import errors
 
 from core.errors import PoolError, WinnowError
 
+TRANSFERS = (RuntimeError, errors.XetDownloadError)  # of the client's own transport
 RAISED = (
-    errors.RevisionResolutionError,
-    errors.CachedRepoTreeNotFoundError,
-    errors.HFValidationError,
-    HTTPError,
-    OSError,
+    *(errors.RevisionResolutionError, errors.CachedRepoTreeNotFoundError, errors.HFValidationError),
+    *(HTTPError, OSError, *TRANSFERS),
 )
 SENTENCES = (  # the first that fits
     (errors.GatedRepoError, "{repo} is gated. Accept its terms on the hub, and log in with `hf auth login`."),
@@ -25,7 +23,9 @@ SENTENCES = (  # the first that fits
     (errors.RevisionNotFoundError, "{repo} has no revision {revision}. Give a branch, a tag or a whole commit of it."),
     (errors.RemoteEntryNotFoundError, "The hub lacks a file of {repo} at revision {revision}. Give another revision."),
     (errors.HFValidationError, "{repo} is no id on the hub. Write it as owner/name."),
+    (TRANSFERS, "The hub's client could not transfer a file of {repo}. Run the command again; HF_DEBUG=1 tells more."),
 )
+REFUSED = "The hub refuses access to {repo}. Log in with a token that has it: `hf auth login`."
 UNREACHABLE = (
     "The hub cannot be reached, and its cache on this computer lacks {repo} or a file of it. Go online; or run "
     "`hf download {repo} --repo-type dataset` on another computer, and give the folder."
@@ -47,8 +47,10 @@ def hub_errors(
 
 
 def _find_cause(error: BaseException) -> BaseException:
-    """Return why the client looked into its cache, where it then found nothing."""
-    while isinstance(error, errors.LocalEntryNotFoundError | errors.RevisionResolutionError) and error.__cause__:
+    """Return why the client looked into its cache, where it then found nothing, or why it could not transfer a file."""
+    while isinstance(error, (*TRANSFERS, errors.LocalEntryNotFoundError, errors.RevisionResolutionError)):
+        if not error.__cause__:
+            break
         error = error.__cause__
     return error
 
@@ -62,7 +64,9 @@ def _describe_status(error: BaseException) -> str:
         when = f"in {seconds} s" if seconds.isdecimal() else "in some minutes"
         return f"The hub limits the rate of requests, and this one was too many. Try again {when}, or log in first."
     if status in (401, 403):
-        return f"The hub refuses access to {{repo}} ({status}). Log in with a token that has it: `hf auth login`."
+        return REFUSED
+    if status == 412:
+        return "{repo} was changed by somebody else in the meantime. Run the command again."
     if status >= 500:
         return f"The hub has an error of its own ({status}). Try again later."
     return f"The hub refuses the request for {{repo}} ({status}). Check the id, the revision and the path."
@@ -70,6 +74,8 @@ def _describe_status(error: BaseException) -> str:
 
 def _describe_disk(error: BaseException) -> str:
     """Return what the disk refused; "" for an error of the network."""
+    if isinstance(error, PermissionError) and not error.strerror:
+        return REFUSED  # of the hub's store of files
     if not isinstance(error, OSError) or isinstance(error, ConnectionError | TimeoutError) or not error.strerror:
         return ""
     return f"{{repo}} cannot be stored in the cache of the hub's client ({error.strerror}). See HF_HOME."

@@ -195,6 +195,9 @@ def command_panel(path: Path, recipe: Recipe) -> None:
             "This command makes the same selection from options, which you can edit. It needs finished measurements."
         )
         show.command(shlex.join(["python", "-m", "core", *arguments, "--out", path.name]))
+        st.caption("This command shows what it would send to the hub as a private dataset, and sends it with --yes.")
+        send = ["export", *arguments[1:], "--push", "OWNER/NAME", "--out", path.name]
+        show.command(shlex.join(["python", "-m", "core", *send]))
     st.caption("This command checks pool, model and result against the manifest and reports any difference.")
     manifest = _relative_path(sibling_path(path, ".manifest.json"))
     show.command(_command("replay", manifest, "--out", f"again{path.suffix}"))

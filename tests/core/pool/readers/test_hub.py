@@ -157,7 +157,7 @@ class TestErrors:
             (401, {"X_Error_Code": "RepoNotFound"}, "The hub has no dataset o/n, or it is private. .*hf auth login"),
             (403, {"X_Error_Code": "GatedRepo"}, "o/n is gated. Accept its terms on the hub, and log in"),
             (403, {"X_Error_Message": "Access to this resource is disabled."}, "The hub has disabled o/n"),
-            (403, {}, r"The hub refuses access to o/n \(403\)"),
+            (403, {}, r"The hub refuses access to o/n. Log in"),
             (429, {"Retry_After": "40"}, "limits the rate of requests.* Try again in 40 s"),
             (400, {}, r"The hub refuses the request for o/n \(400\)"),
             (503, {}, r"The hub has an error of its own \(503\). Try again later"),
