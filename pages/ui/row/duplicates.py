@@ -3,13 +3,7 @@
 import streamlit as st
 
 from core.cli.arguments import DEFAULT_WORKSPACE
-from core.columns import (
-    EXACT_DUPLICATES,
-    MIN_SIMILARITY,
-    NEAR_DUPLICATES_PREFIX,
-    USUAL_NEAR_DUPLICATES,
-    near_duplicate_column,
-)
+from core.columns import DUPLICATES, EXACT_DUPLICATES, MIN_SIMILARITY, NEAR_DUPLICATES_PREFIX, USUAL_NEAR_DUPLICATES
 from core.pool.near_duplicates import cache_stamp, duplicate_column, load_near_duplicates
 from core.pool.pools import row_place
 from core.schema import IntArray, Pool
@@ -77,7 +71,7 @@ def finder(pool: Pool) -> None:
             help="Jaccard similarity of the word pairs of two rows: shared pairs divided by the pairs of either row. "
             "Only the first row of each group is kept.",
         )
-        stored = near_duplicate_column(threshold) in near_duplicate_columns(pool)
+        stored = DUPLICATES["words"].column(threshold) in near_duplicate_columns(pool)
         help = "Runs in the background and needs no model."
         show.action("Find near-duplicates", "search", "near.find", _start_search, pool, disabled=stored, help=help)
 
@@ -88,6 +82,11 @@ def _start_search(pool: Pool) -> None:
     if workspace.root != DEFAULT_WORKSPACE.absolute():
         command += ["--workspace", str(workspace.root)]
     name = show.pool_name(pool.name, pool.source)
-    about = {"kind": "duplicates", "key": near_duplicate_column(threshold), "pool": pool.fingerprint, "pool_name": name}
+    about = {
+        "kind": "duplicates",
+        "key": DUPLICATES["words"].column(threshold),
+        "pool": pool.fingerprint,
+        "pool_name": name,
+    }
     with state.failures_as_notices():
         state.set_widget(JOB, jobs.launch(command, title=f"Near-duplicates of {name}", about=about).id)

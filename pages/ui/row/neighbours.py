@@ -7,7 +7,7 @@ import numpy as np
 import streamlit as st
 
 from core.analysis.nearest_rows import cosine_similarities, find_nearest
-from core.columns import near_duplicate_similarity
+from core.columns import describe_duplicates
 from core.measurement.lookup import find_signal
 from core.measurement.run_data import base_parts
 from core.measurement.runs import Run
@@ -102,7 +102,7 @@ def find_duplicates(pool: Pool, row: int) -> dict[str, IntArray]:
     for column, duplicate_of in load_near_duplicates(cached.workspace().root, pool.fingerprint).items():
         near = _group(duplicate_of, row)
         if len(near) > len(exact):
-            groups[f"near-duplicates (similarity ≥ {near_duplicate_similarity(column):g})"] = near
+            groups[describe_duplicates(column)] = near
     return groups
 
 

@@ -28,7 +28,7 @@ def pool():
 def measure(pool, near=(-1,) * 6) -> Measured:
     counts = {"prompt_tokens": np.full(6, 3), "response_tokens": LENGTHS}
     counts |= dict.fromkeys(("prompt_cut", "response_cut"), np.zeros(6, np.int64)) | {"truncated": np.zeros(6, bool)}
-    return Measured(pool.fingerprint, counts, {"near_duplicates": {NEAR: np.array(near)}})
+    return Measured(pool.fingerprint, counts, {"duplicates": {NEAR: np.array(near)}})
 
 
 def recipe(given, **changes):
