@@ -56,7 +56,7 @@ def test_a_file_is_read_its_ends_asked_and_it_is_imported(app, run, pool, worksp
     at = open_panel(app("pool"))
     at.session_state["scores.file"] = str(file)
     at.run()
-    assert "judge.jsonl, 201 rows: 200 ids are in the pool; 1 is not, such as other." in captions(at)
+    assert "judge.jsonl, 201 rows: 200 ids are in the pool; 1 id is not in the pool, such as other." in captions(at)
     table = at.dataframe[0].value if "Score" in at.dataframe[0].value else at.dataframe[1].value
     assert table.to_dict("records")[0] == {"Score": "loss", "Rows": 201, "Lowest": 0.0, "Highest": 49.0}
     at.pills(key=f"scores.{file}.low").set_value(["loss"]).run()
@@ -67,7 +67,7 @@ def test_a_file_is_read_its_ends_asked_and_it_is_imported(app, run, pool, worksp
         COLUMN: "low",
         "score@judge": "high",
     }
-    assert "judge.jsonl: 201 rows; 1 is not, such as other." in captions(at)
+    assert "judge.jsonl: 201 rows; 1 id is not in the pool, such as other." in captions(at)
 
 
 def test_a_file_outside_the_folders_is_refused_in_one_sentence(app, run):
@@ -119,12 +119,17 @@ def test_an_imported_score_ranks_from_the_end_named_once(app, run, scored, pool,
 def test_a_removed_score_leaves_no_filter_and_no_ranking(app, run, scored, pool, workspace, file):
     at = open_panel(app("pool"))
     press(at, f"scores.rank.{COLUMN}")
+    assert "Lowest imported score is selected first." in captions(at)
+    now = at.session_state[state.SETTINGS]
+    at.session_state[state.SETTINGS] = replace(now, filters=(Filter(COLUMN, low=1.0), Filter("nll", low=0.0)))
+    open_panel(at.switch_page("pages/pool.py"))
     press(at, f"scores.remove.{COLUMN}")
     assert COLUMN not in load_columns(workspace.root, pool.fingerprint)
+    assert at.session_state[state.SETTINGS].filters == (Filter("nll", low=0.0),)
     assert not at.button(key="scores.rank.score@judge").disabled
     file.write_text(json.dumps({"id": "row-3", "loss": 7}) + "\n")
     import_scores(pool, str(file), workspace)
-    at.run()
+    open_panel(at.switch_page("pages/pool.py"))
     press(at, f"scores.rank.{COLUMN}")
     ranked = find_run(workspace, pool, build_method("imported", {"field": COLUMN}), Reading(), 0)
     assert np.flatnonzero(load_measured(ranked).columns["imported"] == 7).tolist() == [3]  # not the numbers before

@@ -36,10 +36,8 @@ def make_run(pool: Pool, measured: Run, contender: Contender) -> None:
 
 
 def rank_by(pool: Pool, field: str, end: str) -> None:
-    """Make an imported score the current method."""
-    params = {"field": field, "end": end}
-    with state.failures_as_notices():
-        measured = find_measured(pool)
-        assert measured is not None
+    """Make an imported score the current method. Raise WinnowError if it cannot be."""
+    params, measured = {"field": field, "end": end}, find_measured(pool)
+    if measured is not None:
         make_run(pool, measured, Contender("imported", params))
         state.set_params(params, of="imported", method="imported", threshold=None)

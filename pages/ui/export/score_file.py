@@ -28,5 +28,6 @@ def draw(pool: Pool) -> None:
             with show.errors(), st.spinner("Writing the scores"):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_score_file(pool, collect_scores(runs), path)
+                st.rerun()  # without the button
         if path.exists():
             show.download(f"Download scores.jsonl ({format_size(path.stat().st_size)})", path)

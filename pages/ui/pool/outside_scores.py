@@ -1,6 +1,5 @@
 """Scores from other tools: what a file of scores holds, its import as columns, and the columns that were imported."""
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +32,14 @@ def panel(pool: Pool) -> None:
             st.caption(ABOUT)
             _importer(pool)
             stored = outside_scores.list_scores(cached.workspace().root, pool.fingerprint)
+            by_file: dict[str, list[str]] = {}
             for column, about in stored.items():
-                _draw(pool, column, about)
+                by_file.setdefault(_describe_file(about), []).append(column)
+            for text, columns in by_file.items():
+                with st.container(border=True):
+                    st.caption(text)
+                    for column in columns:
+                        _draw(pool, column, stored[column])
 
 
 # Importing
@@ -81,7 +86,7 @@ def _offer(pool: Pool, path: Path, preview: ScorePreview) -> None:
             for s in scores
         ],
         hide_index=True,
-        height=min(320, 36 * (len(scores) + 1) + 3),
+        height=min(320, 35 * (len(scores) + 1) + 3),
         alt="Scores of the file: rows with a number, the lowest and the highest",
     )
     key = f"scores.{path}"  # another file has other scores
@@ -111,33 +116,38 @@ def _start(pool: Pool, path: Path, fields: list[str], low: list[str]) -> None:
 # Imported scores
 
 
-def _draw(pool: Pool, column: str, about: dict[str, Any]) -> None:
-    """Draw one column: where it came from, which end is good, and what can be done with it."""
-    with st.container(border=True):
-        with st.container(horizontal=True, vertical_alignment="center"):
-            st.markdown(
-                f"**{escape_markdown(meaning(column).label)}** · {about['rows']:,} of {format_rows(len(pool))} · "
-                f"the {BEST[about['end']]} is best",
-                width="stretch",
-            )
-            ready = imported.find_measured(pool) is not None
-            help = None if ready else "Measure any method first: it counts the tokens of every row."
-            rank = partial(imported.rank_by, pool, column, about["end"])
-            show.action("Rank by this score", "sort", f"scores.rank.{column}", rank, disabled=not ready, help=help)
-            if storage.may_delete():
-                help = "Removes the column, its rankings, and the filters by it. The file is kept."
-                show.action("Remove", "delete", f"scores.remove.{column}", _remove, pool, column, help=help)
-        text = f"{about['file']}: {format_rows(about['file_rows'])}"
-        if about["unmatched"]:
-            text += f"; {_describe_unmatched(about['unmatched'], about['unmatched_ids'])}"
-        if about["repeated"]:
-            text += f"; {about['repeated']:,} ids more than once, of which the last counts"
-        st.caption(f"{escape_markdown(text)}.")
+def _describe_file(about: dict[str, Any]) -> str:
+    text = f"{escape_markdown(about['file'])}: {format_rows(about['file_rows'])}"
+    if about["unmatched"]:
+        text += f"; {_describe_unmatched(about['unmatched'], about['unmatched_ids'])}"
+    if about["repeated"]:
+        text += f"; {about['repeated']:,} repeated ids, of which the last row counts"
+    return f"{text}."
 
 
 def _describe_unmatched(count: int, ids: Any) -> str:
-    are = "1 is" if count == 1 else f"{count:,} are"
-    return f"{are} not, such as {escape_markdown(join_words(list(ids)))}"
+    are = "1 id is" if count == 1 else f"{count:,} ids are"
+    return f"{are} not in the pool, such as {escape_markdown(join_words(list(ids)))}"
+
+
+def _draw(pool: Pool, column: str, about: dict[str, Any]) -> None:
+    """Draw one column: how many rows have it, which end is good, and what can be done with it."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(
+            f"**{escape_markdown(meaning(column).label)}** · {about['rows']:,} of {format_rows(len(pool))} · "
+            f"the {BEST[about['end']]} is best",
+            width="stretch",
+        )
+        ready = imported.find_measured(pool) is not None
+        help = None if ready else "Measure any method first: it counts the tokens of every row."
+        options: dict[str, Any] = {"icon": ":material/sort:", "key": f"scores.rank.{column}", "help": help}
+        if st.button("Rank by this score", disabled=not ready, **options):
+            with show.errors():
+                imported.rank_by(pool, column, about["end"])
+                st.switch_page(show.PAGES["explore"]["page"])
+        if storage.may_delete():
+            help = "Removes the column, its rankings, and the filters by it. The file is kept."
+            show.action("Remove", "delete", f"scores.remove.{column}", _remove, pool, column, help=help)
 
 
 def _remove(pool: Pool, column: str) -> None:
