@@ -531,7 +531,10 @@ def _write_selection(
     given: GivenOpt = None,
     out: OutOpt = Path("chosen.jsonl"),
     schema: Annotated[
-        str, Option("--schema", help="Schema of the file: original, alpaca, messages, sharegpt or annotation.")
+        str,
+        Option(
+            "--schema", help="Schema of the file: original, alpaca, messages, sharegpt, llamafactory or annotation."
+        ),
     ] = "original",
     with_scores: Annotated[
         bool, Option("--with-scores", help="Add a field `winnow` with the scores of each row.")
@@ -550,8 +553,9 @@ def _write_selection(
     scores: ScoreOpt = None,
     overwrite: OverwriteOpt = False,
     bundle: bool = False,
+    trainer: str = "",
 ) -> Facts:
-    """Select and write, as the options say; as a bundle, in both formats and with the proof."""
+    """Select and write, as the options say; as a bundle, in both formats and with the proof; or a trainer's folder."""
     export = {"schema": schema, "with_scores": with_scores, "tags": tags, "rejected": rejected, "held_out": held_out}
     conditions = [asdict(parse_filter(line)) for line in filters or ()]
     recipe, pool = session.build_recipe(budget=budget, filters=conditions, threshold=threshold, export=export)
@@ -560,11 +564,13 @@ def _write_selection(
     recipe = recipe_inputs.resolve_duplicates(recipe, pool, session.workspace)
     recipe_inputs.find_recipe_duplicates(recipe, pool, session.workspace, session.report)
     options: Facts = {"scores": scores, "given": given or (), "overwrite": overwrite, "bundle": bundle}
+    if trainer:
+        return commands.export_for(recipe, pool, run, trainer, out, **options) | unmatched
     return commands.curate_run(recipe, pool, run, out, **options) | unmatched
 
 
 @_recipe_command
-@_with_options_of(_write_selection, but=("bundle",))
+@_with_options_of(_write_selection, but=("bundle", "trainer"))
 def select(session: _Session, **options: Any) -> Facts:
     """Select rows by a stored measurement, and write them with a manifest."""
     return _write_selection(session, **options)
@@ -575,6 +581,21 @@ def select(session: _Session, **options: Any) -> Facts:
 def export(
     session: _Session,
     *,
+    trainer: Annotated[
+        str,
+        Option(
+            "--for",
+            metavar="TRAINER",
+            help="llamafactory, trl, axolotl or unsloth: write a folder with the rows in its format and a "
+            "configuration that trains on them.",
+        ),
+    ] = "",
+    out: Annotated[
+        Path | None,
+        Option(
+            "--out", help="File to write, .jsonl or .parquet, or with --for the folder. Default: the trainer's name."
+        ),
+    ] = None,
     push: Annotated[
         str | None,
         Option(
@@ -588,10 +609,13 @@ def export(
     **options: Any,
 ) -> Facts:
     """Select rows as `select` does, and write them for another tool, or for the hub."""
+    options |= {"trainer": trainer, "out": out or Path(trainer or "chosen.jsonl")}
     if push is None:
         if public or yes:
             raise RecipeError("--public and --yes belong to --push OWNER/NAME. Add it, or leave them out.")
         return _write_selection(session, **options)
+    if trainer:
+        raise RecipeError("--for writes a folder, and --push sends an export. Give one of them.")
     return commands.push_export(
         push, partial(_write_selection, session, **options, bundle=True), public=public, yes=yes
     )

@@ -31,6 +31,7 @@ from core.output.destinations import SUFFIXES
 from core.output.given_rows import find_given_rows
 from core.output.manifest import read_manifest
 from core.output.score_files import collect_scores, write_score_file
+from core.output.trainer_folder import write_trainer_folder
 from core.pool.benchmarks import Benchmark
 from core.pool.outside_scores import ImportedScores
 from core.progress import Reporter
@@ -209,8 +210,21 @@ def check_influence(
 
 def curate_run(recipe: Recipe, pool: Pool, run: Run, out: Path, **options: Any) -> Facts:
     """Select and write; return what was written, where, and how much. The options are those of `curate`."""
-    result = curate.curate(recipe, pool, run, out, **options)
+    return _curate_facts(curate.curate(recipe, pool, run, out, **options))
+
+
+def _curate_facts(result: curate.CurateResult) -> Facts:
     return {k: str(v) if isinstance(v, Path) else v for k, v in asdict(result).items() if v is not None}
+
+
+def export_for(recipe: Recipe, pool: Pool, run: Run, trainer: str, folder: Path, **options: Any) -> Facts:
+    """Write a folder for a trainer; return what `curate_run` does, the folder, its further files and what trains in it.
+
+    The options are those of `curate`.
+    """
+    written = write_trainer_folder(recipe, pool, run, trainer, folder, **options)
+    about = {"trainer": trainer, "folder": str(folder), "files": list(written.files), "command": written.command}
+    return _curate_facts(written.exported) | about
 
 
 def push_export(name: str, write: Callable[[], Facts], *, public: bool, yes: bool) -> Facts:

@@ -14,6 +14,8 @@ curate        all files of one selection
 replay        the file of a manifest once more, byte for byte
 hand_over     the folder with which other trainers train the arms of a proof; scripts/ are files of it
 trainer_files configurations of TRL, LLaMA-Factory, axolotl and lm-evaluation-harness
+trainer_folder  the folder with which one trainer trains on a selection
+training_template  chat templates that mark the responses
 report/       one selection as an HTML file
 protocol      the plan of a proof in words
 """

@@ -288,7 +288,7 @@ def _converted_entry(schema: str, fields: Sequence[str]) -> dict[str, Any]:
         columns = {"messages": "messages"}
         return {"formatting": "sharegpt", "columns": columns, "tags": MESSAGES_TAGS}
     optional = {name: name for name in ("system", "history", "tools") if name in fields}
-    if schema == "sharegpt":
+    if schema in ("sharegpt", "llamafactory"):
         return {"formatting": "sharegpt", "columns": {"messages": "conversations"} | optional}
     return {"columns": {"prompt": "instruction", "query": "input", "response": "output"} | optional}
 

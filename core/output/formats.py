@@ -4,6 +4,7 @@
     alpaca     instruction, input, output; system and history (pairs) if the row has them
     messages   TRL: messages of role and content, tool_calls of a turn that calls; tools if the row has them
     sharegpt   LLaMA-Factory: conversations of from and value; system, tools if the row has them
+    llamafactory   the same with system and tools in every row, as `datasets` has to know all fields from the beginning
     annotation a queue for people: id, prompt, task (or null) and a blank response; prompt_messages, all turns, if
                the prompt is more than one turn of the user
 
@@ -130,6 +131,10 @@ def _sharegpt(conversation: _Conversation, fields: FieldMap | None) -> dict[str,
     return {"conversations": turns_out} | {name: text for name, text in optional.items() if text}
 
 
+def _llamafactory(conversation: _Conversation, fields: FieldMap | None) -> dict[str, Any]:
+    return {"system": "", "tools": ""} | _sharegpt(conversation, fields)
+
+
 def _speaker(turns: Sequence[Turn], place: int) -> str:
     """Return LLaMA-Factory's name for the speaker; an assistant turn answered by a tool is a function call, too."""
     role = str(turns[place]["role"])
@@ -218,4 +223,4 @@ def _cannot(row: Row, schema: str, why: str, *, instead: str = "the original sch
 
 Conversion = Callable[[_Conversation, FieldMap | None], dict[str, Any]]
 CONVERSIONS: dict[str, Conversion] = {"alpaca": _alpaca, "messages": _messages, "sharegpt": _sharegpt}
-CONVERSIONS["annotation"] = _annotation
+CONVERSIONS |= {"llamafactory": _llamafactory, "annotation": _annotation}

@@ -43,7 +43,7 @@ from core.workspace.files import write_atomic
 DERIVED_TASK = "derived_task"  # column to filter by, if tasks are derived
 POOL_TEXTS = ("prompt", "response", "task", "id", "original")  # original: the row as JSON, with every field
 POOL_NUMBERS = ("line", "prompt_chars", "response_chars", "duplicate_of")
-Format = Literal["original", "alpaca", "messages", "sharegpt", "annotation"]
+Format = Literal["original", "alpaca", "messages", "sharegpt", "llamafactory", "annotation"]
 MAX_SEED = 2**63 - 1
 MAX_BYTES = 64 << 20  # of a recipe file
 MAX_VALUES, MAX_DEPTH = 10_000_000, 50  # of a recipe: a short file may name one value many times

@@ -261,7 +261,7 @@ def test_messages_can_express_what_the_others_cannot(schema, turns, original, wh
 
 def test_an_unknown_schema_is_refused_with_the_choices():
     with pytest.raises(
-        RecipeError, match=r"no schema 'csv'\. There are original, alpaca, messages, sharegpt, annotation"
+        RecipeError, match=r"no schema 'csv'\. There are original, alpaca, messages, sharegpt, llamafactory, annotation"
     ):
         convert_row(make_row(ASKED, SAID), "csv")
 
