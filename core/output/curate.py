@@ -31,7 +31,7 @@ from core.selection.budget import Budget
 from core.selection.holdout import hold_out_rows
 from core.selection.recipe import Recipe, dump_recipe, make_selection, require_duplicates, score_columns
 from core.selection.selection import Selection, describe_shortfall
-from core.selection.tags import tag_lists
+from core.selection.tags import has_id, tag_lists
 from core.workspace.files import file_digest, to_json, write_atomic
 from core.workspace.folder import Workspace
 
@@ -199,6 +199,8 @@ def find_held_out_rows(recipe: Recipe, pool: Pool, measured: Measured, rows: Int
         return np.empty(0, np.int64)
     repeats = load_duplicates(part.apart, pool, measured)
     groups = np.where(repeats < 0, np.arange(len(pool)), repeats)
+    used = np.flatnonzero(has_id(pool, recipe.given, "given: there are"))
+    rows = rows[~np.isin(groups[rows], groups[used])]  # what repeats a row that was trained on is no test
     return hold_out_rows(rows, groups, _task_codes(pool, measured), part.held_out, seed=recipe.seed)
 
 

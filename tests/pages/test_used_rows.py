@@ -5,6 +5,7 @@ import json
 import pytest
 
 from pages.ui.shell import state, used_rows
+from tests.pages.test_explore import choose
 from tests.pages.test_links import follow
 
 
@@ -108,3 +109,11 @@ def test_every_page_opens_without_their_list_and_select_says_so(page, pool, used
         assert "The list of rows used already is not stored in this workspace. Add them again." in texts(at)
         at.button(key="select.unused").click().run()
         assert "are selected" in at.subheader[0].value
+
+
+def test_coverage_on_explore_includes_them(page, pool, used, coverage_run, app):
+    add(page, str(used))
+    at = choose(app("explore"), "activation_coverage")
+    sentences = "\n".join(one.value for one in at.markdown)
+    assert "This includes the 12 rows used already." in sentences
+    assert at.main.subheader[0].value.startswith("10% of the rows cover")

@@ -402,3 +402,8 @@ def test_each_gain_is_what_a_row_adds_to_the_rows_before_it_in_one_search_and_in
         order = rows[np.argsort(-gains[rows], kind="stable")][: 30 if limits else 180]
         before = [f(states, [*used, *order[:k]], g, tau) for k in range(len(order) + 1)]
         np.testing.assert_allclose(gains[order], np.diff(before), atol=1e-6)
+    some = {"merged": merged_rows(states, rows, 700, 700), "part_rows": 700 // 12, "start": states.counts(used)}
+    found = rows[partitioned_order(states.take(rows), 54, **some, g=g, tau=tau).rows]  # 54: 30% of the rows
+    rest = np.setdiff1d(rows, found)
+    cover = [f(states, [*used, *found, row], g, tau) - f(states, [*used, *found], g, tau) for row in rest]
+    np.testing.assert_allclose(gains[rest], np.minimum(cover, gains[found].min()), atol=1e-6)

@@ -94,3 +94,17 @@ def test_in_python_a_selection_or_files_are_topped_up_to_the_same_bytes():
     run("select", *WORDS, "--given", "first.manifest.json", "--budget", "50%", "--out", "command.jsonl")
     names = [Path(f"{name}.manifest.json").read_text() for name in ("python", "command")]
     assert names[0].replace("python", "command").split('"files"')[0] == names[1].split('"files"')[0]
+
+
+def test_no_row_that_nearly_repeats_a_used_one_is_held_out(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = [" ".join(f"w{k}-{n}" for n in range(30)) for k in range(8)]
+    rows = [
+        {"id": f"{k}{end}", "instruction": "Say it.", "output": words[k] + end} for k in range(8) for end in ("", "!")
+    ]
+    Path("pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    Path("used.txt").write_text("0\n1\n2\n3\n4\n5\n")
+    run("measure", *WORDS)
+    run("duplicates", "pool.jsonl")
+    facts = run("select", *WORDS, "--given", "used.txt", "--budget", "100%", "--held-out", "40%")
+    assert facts["rows"] == 8 and ids("chosen.heldout.jsonl") in (["6", "6!"], ["7", "7!"])
