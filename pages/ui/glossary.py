@@ -269,6 +269,12 @@ GROUPS: dict[str, dict[str, Term]] = {
             "A decision by hand about one row, with an optional reason. Included rows count against the budget.",
             see=("selection",),
         ),
+        "used_rows": Term(
+            "Rows used already",
+            "Rows of an earlier selection, which the present one tops up. They count in the budget, in quotas, for "
+            "coverage and as duplicates, and are never selected again.",
+            see=("budget", "selection"),
+        ),
         "tag": Term(
             "Tag",
             "A free label on rows, given by hand. Rows can be filtered and highlighted by it, and exported with it.",

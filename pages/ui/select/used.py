@@ -8,14 +8,15 @@ from streamlit.delta_generator import DeltaGenerator
 from core.errors import RecipeError
 from core.output.given_rows import GivenRows, find_given_rows
 from core.schema import Pool
+from pages.ui import glossary
 from pages.ui.data import live_selection
 from pages.ui.pool import opening
 from pages.ui.shell import data_files, roots, show, state
 
 SAVED = "saved:"  # begins the value of a choice that is no file
 ABOUT = (
-    "The selection tops up rows that you have used before. They count in the budget, in quotas, for coverage and as "
-    "duplicates, and none of them is selected again."
+    f"{glossary.link('used_rows')} count in the budget, in quotas, for coverage and as duplicates. The selection tops "
+    "them up, and none of them is selected again."
 )
 
 
@@ -26,7 +27,7 @@ def panel(pool: Pool, place: DeltaGenerator) -> None:
     if not opened.open:
         return  # files are listed only when they are shown
     with opened:
-        st.caption(ABOUT)
+        st.markdown(f":small[{ABOUT}]")
         given = state.settings().given
         if given:
             with st.container(horizontal=True, vertical_alignment="center"):

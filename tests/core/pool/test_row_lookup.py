@@ -92,6 +92,15 @@ def test_keys_of_a_manifest_match_by_content_only(pool):
     assert (found.rows.tolist(), list(found.unmatched)) == ([0, 2], [changed])
 
 
+def test_of_rows_that_are_equal_throughout_the_one_with_the_same_id_is_meant(tmp_path):
+    (tmp_path / "twice.jsonl").write_text(2 * '{"instruction": "Greet.", "output": "Hello."}\n')
+    twice = load_pool(str(tmp_path / "twice.jsonl"), workspace=tmp_path / "workspace")
+    names, hashes = (twice.rows[name].to_pylist() for name in ("id", "hash"))
+    assert names[1] == f"{names[0]}-2" and hashes[0] == hashes[1]
+    for k in (0, 1):
+        assert find_rows(twice, [ListedRow(1, names[k], hashes[k], prompts=None)]).rows.tolist() == [k]
+
+
 def test_a_file_without_rows_or_with_something_else_is_refused_in_a_sentence(find):
     with pytest.raises(RecipeError, match="holds no row"):
         find(" \n", "ids.txt")
