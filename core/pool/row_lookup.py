@@ -3,6 +3,8 @@
 A row of the file is, in this order, the row of the pool
     with the same content, as its source has it     of equal rows that of the same id, else one for each time
     with the same prompt, response and turns        in whatever schema the file has them
+    with the same turns of user and tools, and the  unless responses must be the same: schemas write tools and calls in
+    same response                                   different ways
     with the same id                                if the file has no prompt for it; or, unless responses must be the
                                                     same, if it has the same one, as a queue that was answered has
 """
@@ -47,6 +49,7 @@ class ListedRow:
     id: str | None = None
     hash: str | None = None  # of its content, as in core.schema.Pool
     texts: tuple[bytes, ...] = ()  # digests of prompt, response and turns, for each way to read it
+    gists: tuple[bytes, ...] = ()  # digests of what is the same in every schema, of a row of several turns
     prompts: (
         tuple[bytes, ...] | None
     ) = ()  # digests of the prompt; (): none, so that the id suffices; None: it does not
@@ -81,7 +84,7 @@ def find_file_rows(pool: Pool, path: Path, *, same_responses: bool = False) -> F
     if not listed:
         raise RecipeError(f"{path} holds no row.")
     if same_responses:
-        listed = [replace(row, prompts=None) if row.prompts else row for row in listed]
+        listed = [replace(row, gists=(), prompts=None) if row.prompts else row for row in listed]
     return find_rows(pool, listed)
 
 
@@ -90,9 +93,9 @@ def find_rows(pool: Pool, listed: Sequence[ListedRow]) -> FoundRows:
     by_id = _rows_by(pool.rows["id"], {row.id for row in listed if row.id is not None})
     found = _match_content(pool, listed, by_id)
     rest = [row for row in listed if id(row) not in found]
-    by_text = _rows_by_text(pool, {text for row in rest for text in row.texts})
+    by_text = _rows_by_text(pool, {text for row in rest for text in (*row.texts, *row.gists)})
     for row in rest:
-        same = next((by_text[text] for text in row.texts if text in by_text), [])
+        same = next((by_text[text] for text in (*row.texts, *row.gists) if text in by_text), [])
         if same:
             found[id(row)] = same.pop() if len(same) > 1 else same[0]
     known = [row for row in rest if id(row) not in found and row.id in by_id and row.prompts is not None]
@@ -133,18 +136,27 @@ def _take(column: pa.ChunkedArray, rows: Sequence[int]) -> Iterator[str]:
 
 
 def _rows_by_text(pool: Pool, wanted: Collection[bytes]) -> dict[bytes, list[int]]:
-    """Return the rows that have each of these prompts, responses and turns, the last first; reads the whole pool."""
+    """Return the rows that have each of these texts or gists, the last first; reads the whole pool."""
     found = defaultdict(list)
     blocks = (zip(*block.values(), strict=True) for block in iter_text(pool)) if wanted else ()
     for row, view in enumerate(chain.from_iterable(blocks)):
-        digest = _digest_view(view)
-        if digest in wanted:
-            found[digest].append(row)
+        for digest in (_digest_view(view), *_digest_gist(view)):
+            if digest in wanted:
+                found[digest].append(row)
     return {digest: rows[::-1] for digest, rows in found.items()}
 
 
 def _digest_view(view: RowView) -> bytes:
     return text_digest("\0".join(part or "" for part in view), 0)
+
+
+def _digest_gist(view: RowView) -> tuple[bytes, ...]:
+    """Return a digest of what user and tools say and of the response; () if the row is no more than these."""
+    _, response, turns = view
+    if turns is None:
+        return ()
+    said = [turn["content"] for turn in orjson.loads(turns) if turn["role"] in ("user", "tool")]
+    return (text_digest("\0".join([*said, response or ""]), 0),)
 
 
 def _read_rows(pool: Pool, path: Path) -> Iterator[ListedRow]:
@@ -189,7 +201,8 @@ def _describe(pool: Pool, line: int, row: dict[str, Any], readers: Iterable[Call
     except orjson.JSONEncodeError:  # nested too deeply
         digits = None
     texts = tuple(dict.fromkeys(map(_digest_view, views)))
-    return ListedRow(line, name, digits, texts, tuple(text_digest(prompt, 0) for prompt in prompts))
+    gists = tuple(dict.fromkeys(gist for view in views for gist in _digest_gist(view)))
+    return ListedRow(line, name, digits, texts, gists, tuple(text_digest(prompt, 0) for prompt in prompts))
 
 
 def _view(read: Callable[..., RowView], row: dict[str, Any]) -> RowView | None:

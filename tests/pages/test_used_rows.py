@@ -99,7 +99,7 @@ def test_a_link_opens_them_and_says_so_if_their_list_is_gone(page, pool, used, w
     assert "The list of rows used already is not stored in this workspace." in texts(at)
 
 
-@pytest.mark.parametrize("name", ["pool", "measure", "explore", "compare", "select", "proof", "export"])
+@pytest.mark.parametrize("name", ["pool", "measure", "select", "proof"])
 def test_every_page_opens_without_their_list_and_select_says_so(page, pool, used, workspace, app, name):
     add(page, str(used))
     forget(pool, workspace)

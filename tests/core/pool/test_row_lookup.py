@@ -52,6 +52,18 @@ def np_rows(rows):
     return np.array(list(rows), np.int64)
 
 
+def test_calls_and_tools_may_be_written_in_another_way(tmp_path):
+    call = json.dumps({"name": "weather", "arguments": {"city": "Oslo"}})
+    told = [("human", "Rain?"), ("function_call", call), ("observation", "sun"), ("gpt", "No.")]
+    row = {"conversations": [{"from": one, "value": text} for one, text in told], "tools": '[{"name": "weather"}]'}
+    other = row | {"conversations": [*row["conversations"][:-1], {"from": "gpt", "value": "Yes."}]}
+    (tmp_path / "calls.jsonl").write_text(json.dumps(row) + "\n" + json.dumps(other) + "\n")
+    calls = load_pool(str(tmp_path / "calls.jsonl"), workspace=tmp_path / "workspace")
+    write_selection(calls, np_rows([1]), tmp_path / "messages.jsonl", schema="messages")
+    assert find_file_rows(calls, tmp_path / "messages.jsonl").rows.tolist() == [1]
+    assert len(find_file_rows(calls, tmp_path / "messages.jsonl", same_responses=True).unmatched) == 1
+
+
 def test_a_queue_that_people_have_answered_still_lists_its_rows(pool, tmp_path):
     write_selection(pool, np_rows([1, 3]), tmp_path / "queue.jsonl", schema="annotation")
     queue = (tmp_path / "queue.jsonl").read_text().splitlines()
