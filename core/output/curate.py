@@ -18,7 +18,15 @@ from core.measurement.measure import describe_constant_columns
 from core.measurement.run_data import load_measured
 from core.measurement.runs import Run
 from core.output.dataset_card import build_card
-from core.output.destinations import SUFFIXES, check_destinations, list_inputs, plan_destinations, stage_files
+from core.output.destinations import (
+    BUNDLE,
+    SUFFIXES,
+    WORDS,
+    check_destinations,
+    list_inputs,
+    plan_destinations,
+    stage_files,
+)
 from core.output.manifest import BenchmarkFacts, ModelFacts, ProofFacts, TargetFacts, build_manifest, write_manifest
 from core.output.row_files import sibling_path
 from core.output.writer import ExportResult, write_scores, write_selection
@@ -143,11 +151,12 @@ def curate(
             proof=find_proof_facts(Workspace(workspace), pool, recipe),
             benchmarks=collect_benchmarks(pool, selection.rows, workspace, measured),
         )
-        write_atomic(staged["card"], build_card(pool, manifest).encode("utf-8"))
         if "twin" in staged:
             write_rows(recipe, pool, measured, selection, staged["twin"], held_out_rows, rejected=False)
         if "proof" in staged and (found := find_proof(Workspace(workspace), pool, recipe)):
             write_atomic(staged["proof"], to_json(found[0].as_data()))
+        others = {staged[role].name: WORDS[role] for role in BUNDLE if role in staged and staged[role].exists()}
+        write_atomic(staged["card"], build_card(pool, manifest, others=others).encode("utf-8"))
         if "recipe" in staged:
             dump_recipe(recipe, staged["recipe"])
         if "scores" in staged:

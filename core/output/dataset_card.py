@@ -29,13 +29,17 @@ MAX_FILES = 20  # of a pool, listed
 _FILE_ENDINGS = (".jsonl", ".json", ".csv", ".parquet", ".gz")
 
 
-def build_card(pool: Pool, manifest: Manifest, *, license: str | None = None) -> str:
+def build_card(
+    pool: Pool, manifest: Manifest, *, license: str | None = None, others: Mapping[str, str] | None = None
+) -> str:
     """Return the README.md for a hub or a folder: front matter for machines, then the same in words.
 
-    `license`: the license of the pool; None: the card refers to the license of the source.
+    `license`: the license of the pool; None: the card refers to the license of the source. `others`: names of files
+    that the manifest has no place for, and what they are.
     """
     front = _front_matter(manifest, license).to_yaml()
-    return f"---\n{front}\n---\n\n" + "\n".join(_words(pool, manifest, license)) + "\n"
+    lines = _words(pool, manifest, license, others or {})
+    return f"---\n{front}\n---\n\n" + "\n".join(lines) + "\n"
 
 
 def size_category(rows: int) -> str:
@@ -69,7 +73,7 @@ def _hub_id(source: str) -> str:
     return source if _HUB_ID.fullmatch(source) and not source.lower().endswith(_FILE_ENDINGS) else ""
 
 
-def _words(pool: Pool, manifest: Manifest, license: str | None) -> list[str]:
+def _words(pool: Pool, manifest: Manifest, license: str | None, others: Mapping[str, str]) -> list[str]:
     output, recipe = manifest.output, manifest.recipe
     method = _method(manifest)
     stem, rows = rows_stem(output.file), _rows(manifest)
@@ -93,6 +97,7 @@ def _words(pool: Pool, manifest: Manifest, license: str | None) -> list[str]:
         *_manual_choices(recipe),
         *_tags(recipe),
         *_held_out(manifest),
+        *(f"- **Also in** {_code(name)}: {words}" for name, words in others.items()),
         f"- **Pool**: {_source(pool)}",
         f"- **License**: {license or 'that of the pool (unknown to Winnow)'}\n",
         *_files(pool),

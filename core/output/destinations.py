@@ -43,6 +43,7 @@ SUFFIXES = {  # of the files next to the selected rows, by role
     "manifest": ".manifest.json",
 }
 PROOF_SUFFIX = ".proof.json"
+BUNDLE = ("twin", "held_out_twin", "proof")  # roles of a bundle's further files
 WORDS = {  # for each role, in sentences
     "chosen": "the selected rows",
     "held_out": "the validation split",

@@ -108,6 +108,10 @@ def test_a_bundle_holds_the_proof_and_the_rows_in_both_formats(exported, demo, r
     assert orjson.loads((tmp_path / "b.proof.json").read_bytes())["id"] == plan.id
     assert pq.read_metadata(tmp_path / "b.parquet").num_rows == written.rows
     assert (tmp_path / "b.jsonl").read_bytes() == after.chosen.read_bytes()
+    card = written.card.read_text()
+    assert "- **Also in** `b.parquet`: the selected rows in the other format" in card
+    assert "- **Also in** `b.proof.json`: the proof of the selection" in card
+    assert "Also in" not in after.card.read_text()
     files = read_manifest(written.manifest).files
     assert {"b.proof.json", "b.parquet"} <= files.keys() and not {"after.proof.json"} & read_manifest(
         after.manifest
