@@ -208,7 +208,7 @@ def find_held_out_rows(recipe: Recipe, pool: Pool, measured: Measured, rows: Int
         return np.empty(0, np.int64)
     repeats = load_duplicates(part.apart, pool, measured)
     groups = np.where(repeats < 0, np.arange(len(pool)), repeats)
-    used = np.flatnonzero(has_id(pool, recipe.given, "given: there are"))
+    used = np.flatnonzero(has_id(pool, recipe.given, "given has"))
     rows = rows[~np.isin(groups[rows], groups[used])]  # what repeats a row that was trained on is no test
     return hold_out_rows(rows, groups, _task_codes(pool, measured), part.held_out, seed=recipe.seed)
 

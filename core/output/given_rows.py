@@ -38,7 +38,7 @@ def find_given_rows(pool: Pool, files: Sequence[Path], ids: Sequence[str] = ()) 
     unknown id; PoolError if a file cannot be read.
     """
     found = [_find(pool, path) for path in files]
-    rows = np.unique(np.concatenate([np.flatnonzero(has_id(pool, ids, "given: there are")), *(f.rows for f in found)]))
+    rows = np.unique(np.concatenate([np.flatnonzero(has_id(pool, ids, "given has")), *(f.rows for f in found)]))
     unmatched = [row.name for each in found for row in each.unmatched]
     return GivenRows(pool.rows["id"].take(pa.array(rows)).to_pylist(), len(unmatched), unmatched[:MAX_NAMED])
 

@@ -324,7 +324,7 @@ def find_used(recipe: Recipe, pool: Pool, measured: Measured, method: Method) ->
     """
     if not recipe.given:
         return UsedRows()
-    used = np.flatnonzero(has_id(pool, recipe.given, "given: there are"))
+    used = np.flatnonzero(has_id(pool, recipe.given, "given has"))
     filters = [part.filter() for part in recipe.filters]
     once = {f.column for f in filters if f == duplicates_filter(f.column)} | {EXACT_DUPLICATES}
     duplicates = filter_columns(once, method, pool, measured, {})

@@ -99,7 +99,7 @@ def test_repeats_are_found_in_columns_with_missing_values():
 
 
 def test_an_unknown_row_is_refused(pool):
-    with pytest.raises(RecipeError, match=r"given: there are 1 id that hand.jsonl does not have, first 'x'"):
+    with pytest.raises(RecipeError, match=r"given has 1 id that hand.jsonl does not have, first 'x'"):
         select(pool, ["r0", "x"])
 
 
