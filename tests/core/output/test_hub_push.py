@@ -12,6 +12,8 @@ from jsonschema import Draft202012Validator
 from typer.testing import CliRunner
 
 from core.__main__ import app
+from core.errors import OutputError
+from core.output import hub_push
 from core.pool.pools import iter_originals, load_pool
 from tests.hub_server import serve, use_hub
 from tests.test_cli_page import schema_of
@@ -94,6 +96,15 @@ def test_what_is_sent_again_builds_on_what_is_there(hub):
     assert len(hub.files("o/subset")["chosen.jsonl"].splitlines()) == 6
 
 
+def test_what_was_shown_is_not_sent_onto_a_newer_commit(hub):
+    sent(f"{EXPORT} --yes")
+    push = hub_push.plan_push(hub_push.find_repository("o/subset"), Path("chosen.jsonl"))
+    hub.publish("o/subset", {"theirs.txt": b"x"})
+    with pytest.raises(OutputError, match="o/subset was changed by somebody else in the meantime"):
+        hub_push.send(push, "Add rows")
+    assert hub.files("o/subset").keys() == {".gitattributes", "theirs.txt"}
+
+
 def test_a_public_repository_is_sent_to_only_if_that_is_meant(hub):
     hub.publish("o/subset", {})
     assert "o/subset is public, so all could read what is sent. Add --public" in run(f"{EXPORT} --yes", 2)
@@ -122,7 +133,6 @@ def test_options_that_mean_nothing_are_refused(hub, more, says):
     [
         ("/api/datasets/o/subset", 403, "The hub refuses access to o/subset. Log in with a token"),
         ("/api/repos/create", 403, "The hub refuses access to o/subset"),
-        ("/api/datasets/o/subset/commit", 412, "o/subset was changed by somebody else in the meantime"),
     ],
 )
 def test_each_refusal_is_one_sentence(hub, path, status, says):
