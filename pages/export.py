@@ -65,7 +65,7 @@ def _files(pool: Pool, run: Run, live: LiveSelection) -> None:
             st.rerun()  # without the button
     if finished is not None:
         download.files_panel(finished, live)
-        download.trainer_entry(finished)
+        download.trainer_panel(finished, requested)
         download.command_panel(path, requested)
 
 

@@ -162,7 +162,7 @@ def _layout(manifest: Manifest) -> str:
     queue = ""
     if output.written_as == "annotation":
         queue = " This is an annotation queue: every `response` is blank until an annotator fills it in."
-        queue += " The pool's own responses are not in the file." * _has_responses(manifest.pool.fields)
+        queue += " The pool's own responses are not in the file." * has_responses(manifest.pool.fields)
     return f"They are in {schema}, in the order of the pool.{queue}{scores}{filled}"
 
 
@@ -272,10 +272,10 @@ def dataset_info_snippet(manifest: Manifest) -> str | None:
     without a response.
     """
     output, fields = manifest.output, manifest.pool.fields
-    if output.written_as == "annotation" or not _has_responses(fields):
+    if output.written_as == "annotation" or not has_responses(fields):
         return None
     converted = output.written_as != "original"
-    about = _converted_entry(output.written_as, output.fields) if converted else _original_entry(fields)
+    about = converted_entry(output.written_as, output.fields) if converted else _original_entry(fields)
     if about is None or (not converted and nested_among(about["columns"].values())):
         return None
     files = [output.file] + ([output.held_out.file] if output.held_out else [])
@@ -283,12 +283,13 @@ def dataset_info_snippet(manifest: Manifest) -> str | None:
     return orjson.dumps(entry, option=orjson.OPT_INDENT_2).decode()
 
 
-def _has_responses(fields: Mapping[str, Any]) -> bool:
+def has_responses(fields: Mapping[str, Any]) -> bool:
     """Return whether rows have responses; `fields` is a core.schema.FieldMap as data."""
     return fields["schema"] != "prompts_only" and bool(fields.get("turns") or fields.get("response"))
 
 
-def _converted_entry(schema: str, fields: Sequence[str]) -> dict[str, Any]:
+def converted_entry(schema: str, fields: Sequence[str]) -> dict[str, Any]:
+    """Return the entry of a file in a schema but its own, with these fields; without the name of the file."""
     if schema == "messages":
         columns = {"messages": "messages"}
         return {"formatting": "sharegpt", "columns": columns, "tags": MESSAGES_TAGS}

@@ -14,17 +14,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from core.errors import OutputError, RecipeError
 from core.measurement.runs import Run
 from core.models.reference import EMBEDDED, resolve_model
 from core.output.curate import CurateResult, check_outputs, curate
-from core.output.dataset_card import dataset_info_snippet
-from core.output.manifest import Manifest, read_manifest
+from core.output.dataset_card import converted_entry
 from core.output.trainer_files import ALPHA, ModelSource, Settings, axolotl_settings, llamafactory_settings, to_yaml
 from core.output.training_template import training_template
 from core.schema import Pool
 from core.selection.recipe import Recipe
-from core.workspace.files import write_atomic
+from core.workspace.files import disk_errors, write_atomic
 from core.workspace.folder import Workspace
 
 ROWS = Path("data") / "train.jsonl"
@@ -99,7 +100,7 @@ def write_trainer_folder(
         _check_files(folder, _texts(trainer, job, tools=bool(pool.fields.tools)))
     exported = curate(recipe, pool, run, folder / ROWS, overwrite=overwrite, **options)
     job = replace(job, held_out=exported.held_out is not None)
-    texts = _texts(trainer, job, tools=bool(pool.fields.tools), manifest=read_manifest(exported.manifest))
+    texts = _texts(trainer, job, tools=bool(pool.fields.tools))
     for file, text in texts.items():
         write_atomic(folder / file, text.encode("utf-8"))
     return TrainerFolder(folder, tuple(texts), trainer.command, exported)
@@ -135,22 +136,27 @@ def _plan_job(recipe: Recipe, run: Run, workspace: Workspace) -> Job:
 def _check_files(folder: Path, texts: dict[str, str]) -> None:
     for name, text in texts.items():
         path = folder / name
-        if path.exists() and not (path.is_file() and path.read_bytes() == text.encode("utf-8")):
+        with disk_errors(path):
+            differs = path.exists() and not (path.is_file() and path.read_bytes() == text.encode("utf-8"))
+        if differs:
             raise OutputError(
                 f"{path} already exists, and is not what would be written. Move it, give another folder, or replace it "
                 "with --overwrite (in Python, overwrite=True)."
             )
 
 
-def _texts(trainer: Trainer, job: Job, *, tools: bool, manifest: Manifest | None = None) -> dict[str, str]:
-    """Return the files besides those of the export; those that only its manifest can tell only with it."""
+def _texts(trainer: Trainer, job: Job, *, tools: bool) -> dict[str, str]:
+    """Return the files besides those of the export."""
     texts = {trainer.file: to_yaml(trainer.configure(job))}
     if trainer.schema == "messages":
         held_out, tools_card = HELD_OUT_CARD * job.held_out, TOOLS_CARD * tools
         texts["data/README.md"] = CARD.format(held_out=held_out, tools=tools_card)
         texts |= {TEMPLATE: job.template} if job.template else {}
-    elif manifest is not None:
-        texts["data/dataset_info.json"] = str(dataset_info_snippet(manifest))
+    else:
+        entry = converted_entry(trainer.schema, ("system", "tools"))
+        names = [ROWS.stem, f"{ROWS.stem}.heldout"][: 1 + job.held_out]
+        info = {name: {"file_name": f"{name}.jsonl"} | entry for name in names}
+        texts["data/dataset_info.json"] = orjson.dumps(info, option=orjson.OPT_INDENT_2).decode()
     if trainer.file == "unsloth.yaml":
         texts[SCRIPT.name] = SCRIPT.read_text(encoding="utf-8")
     texts["README.md"] = (

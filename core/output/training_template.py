@@ -1,7 +1,8 @@
 """Chat templates for other trainers: rows as the models of a measurement read them, with the responses marked.
 
 TRL has a loss on the assistant's turns alone only where `{% generation %}` marks them. It knows such templates of many
-chat models. Here are those of models without a template, which read Alpaca's layout, and of plain ChatML.
+chat models. Here are those of models without a template, which read Alpaca's layout, and of plain ChatML; both print
+tool calls as JSON.
 """
 
 import re
@@ -9,13 +10,14 @@ from typing import Any
 
 from core.models.chat_layout import HEADINGS, PREAMBLE
 
-_CHATML = re.compile(
-    r"\{\{-?\s*'<\|im_start\|>' \+ message\['role'\] \+ '\\n' \+ message\['content'\] \+ '<\|im_end\|>' "
-    r"\+ '\\n'\s*-?\}\}"
+_CHATML = re.compile(  # a template holds the line ends as they are, or escaped
+    r"\{\{-?\s*'<\|im_start\|>' \+ message\['role'\] \+ '(?:\\n|\n)' \+ message\['content'\] \+ '<\|im_end\|>' "
+    r"\+ '(?:\\n|\n)'\s*-?\}\}"
 )
 _MARKED_CHATML = (
     r"{{ '<|im_start|>' + message['role'] + '\n' }}{% if message['role'] == 'assistant' %}{% generation %}"
-    r"{{ message['content'] + '<|im_end|>' }}{% endgeneration %}{% else %}{{ message['content'] + '<|im_end|>' }}"
+    r"{{ message['content'] + (message['tool_calls'] | tojson if message['tool_calls'] else '') + '<|im_end|>' }}"
+    r"{% endgeneration %}{% else %}{{ message['content'] + '<|im_end|>' }}"
     r"{% endif %}{{ '\n' }}"
 )
 _ALPACA = r"""{%- set headings = HEADINGS -%}

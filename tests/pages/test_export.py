@@ -96,9 +96,13 @@ def test_the_commands_name_the_files_that_were_written(run, app, folder, workspa
     recipe, manifest = folder() / "chosen.recipe.yaml", folder() / "chosen.manifest.json"
     assert f"python -m core run {recipe} --out chosen.jsonl --workspace {workspace.root}" in words
     assert f"python -m core replay {manifest} --out again.jsonl --workspace {workspace.root}" in words
-    push = next(line for line in words.splitlines() if " core export " in line)
-    assert push.endswith(" --push OWNER/NAME --out chosen.jsonl")  # shows, and sends nothing
-    typer.main.get_command(commands).commands["export"].make_context("export", shlex.split(push)[4:])
+    exports = [line for line in words.splitlines() if " core export " in line]
+    assert [" ".join(shlex.split(line)[-4:]) for line in exports] == [
+        "--for trl --out trainer",
+        "--push OWNER/NAME --out chosen.jsonl",  # shows, and sends nothing
+    ]
+    for line in exports:
+        typer.main.get_command(commands).commands["export"].make_context("export", shlex.split(line)[4:])
 
 
 def test_a_finished_export_is_shown_at_once(run, app, folder):

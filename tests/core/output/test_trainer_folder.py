@@ -253,18 +253,21 @@ CHATML = (
     "{% for message in messages %}"
     "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
-).replace("\n", "\\n")
+)
 
 
-def test_plain_chatml_is_marked_and_other_templates_are_left_to_the_trainer():
+@pytest.mark.parametrize("end", ["\n", "\\n"])
+def test_plain_chatml_is_marked_and_other_templates_are_left_to_the_trainer(end):
     tokenizer = load_tokenizer(resolve_model("embedded"))
-    tokenizer.chat_template = CHATML
+    tokenizer.chat_template = CHATML.replace("\n", end)
     marked = training_template(tokenizer, "chat")
     options = {"chat_template": marked, "return_dict": True, "return_assistant_tokens_mask": True}
     rendered = tokenizer.apply_chat_template(PLAIN, **options)
     assert tokenizer.decode(rendered["input_ids"]) == tokenizer.apply_chat_template(PLAIN, tokenize=False)
     trained = zip(rendered["input_ids"], rendered["assistant_masks"], strict=True)
     assert tokenizer.decode([token for token, mark in trained if mark]) == "A door.<|im_end|>"
+    call = [PLAIN[0], {"role": "assistant", "content": "", "tool_calls": [TOOL]}]
+    assert '"name": "add"' in tokenizer.apply_chat_template(call, chat_template=marked, tokenize=False)
     assert training_template(SimpleNamespace(chat_template="{{ messages }}"), "chat") is None
 
 
@@ -280,6 +283,10 @@ def test_the_rows_of_a_folder_are_replayed(prepared, place, tmp_path):
 def test_what_was_changed_is_kept_and_what_was_not_is_replaced(prepared, tmp_path):
     for _ in range(2):
         write_trainer_folder(*prepared, "trl", tmp_path)
+    write_trainer_folder(*prepared, "llamafactory", tmp_path / "other")
+    (tmp_path / "other/data/dataset_info.json").write_text("{}")
+    with pytest.raises(OutputError, match=r"dataset_info\.json already exists"):
+        write_trainer_folder(*prepared, "llamafactory", tmp_path / "other")
     (tmp_path / "sft.yaml").write_text("learning_rate: 1.0\n")
     with pytest.raises(OutputError, match=r"sft\.yaml already exists, and is not what would be written"):
         write_trainer_folder(*prepared, "trl", tmp_path)
