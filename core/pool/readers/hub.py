@@ -27,6 +27,7 @@ CARDS = ["README.md", ".huggingface.yaml"]  # may say which files are which spli
 ALWAYS = ".gitattributes"  # in every repository: a download that matches no file makes the client warn
 COMMIT = re.compile(r"[0-9a-f]{40}")
 PARTIAL = "partial-"  # begins the name of a split of which the hub has converted the first rows only
+_REVISION = re.compile(r"(?![/.-])(?!.*\.\.)[^\s\\~^:?*\[\x00-\x1f\x7f]+")
 _CONVERTED = re.compile(r"([^/]+)/([^/]+)/\d+\.parquet")  # configuration, split
 
 
@@ -47,7 +48,7 @@ class HubAddress:
 def parse_address(source: str, revision: str | None = None) -> HubAddress:
     """Parse owner/name or an hf:// address; PoolError if it is no address of a dataset, or has another revision."""
     if not source.startswith("hf://"):
-        return HubAddress(source, revision)
+        return HubAddress(source, _check_revision(revision))
     try:
         uri = parse_hf_uri(source)
     except errors.HfUriError as error:
@@ -59,7 +60,14 @@ def parse_address(source: str, revision: str | None = None) -> HubAddress:
     named = CONVERSION if uri.revision == "~parquet" else uri.revision
     if named and revision and named != revision:
         raise PoolError(f"{source} has a revision, and {revision} is another one. Give one of them.")
-    return HubAddress(uri.id, named or revision, uri.path_in_repo.rstrip("/"))
+    return HubAddress(uri.id, _check_revision(named or revision), uri.path_in_repo.rstrip("/"))
+
+
+def _check_revision(revision: str | None) -> str | None:
+    """Return a revision; PoolError if git allows none of this name, because the client makes a path of it."""
+    if revision is not None and not _REVISION.fullmatch(revision):
+        raise PoolError(f"{revision!r} is no revision. Give a branch, a tag or a whole commit.")
+    return revision
 
 
 def resolve_address(address: HubAddress) -> HubAddress:

@@ -64,6 +64,12 @@ class TestAddresses:
         with pytest.raises(PoolError, match=r"has '\.\.' in its path"):
             parse_address("hf://datasets/o/n/data/../../../../etc/*.json")
 
+    @pytest.mark.parametrize("revision", ["/etc/hostname", "../../../x", "a/../../x", "", "a b", "\n", "a\\b"])
+    def test_no_revision_is_a_path_on_this_computer(self, revision):
+        with pytest.raises(PoolError, match="is no revision"):
+            parse_address("o/n", revision)
+        assert parse_address("o/n", "refs/pr/3").revision == "refs/pr/3"
+
     def test_two_revisions_are_refused(self):
         with pytest.raises(PoolError, match="Give one of them"):
             parse_address("hf://datasets/o/n@v1", "v2")
