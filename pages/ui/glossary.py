@@ -60,7 +60,14 @@ GROUPS: dict[str, dict[str, Term]] = {
             "A row that is almost the same as another row. Similarity is the share of pairs of neighbouring words that "
             "both rows have.",
             r"\text{similarity} = |A \cap B| \,/\, |A \cup B|",
-            see=("exact_duplicate", "overlap"),
+            see=("exact_duplicate", "semantic_duplicate", "overlap"),
+        ),
+        "semantic_duplicate": Term(
+            "Semantic duplicate",
+            "A row whose embedding nearly agrees with that of an earlier, kept row: the model reads almost the same in "
+            "both. Similarity is the cosine of the two embeddings after the mean of the pool is subtracted.",
+            r"\text{similarity} = \cos(x_a - m,\; x_b - m)",
+            see=("near_duplicate",),
         ),
         "known_bad_rows": Term(
             "Known bad rows",

@@ -124,8 +124,9 @@ def _draw_duplicates(pool: Pool, row: Row, duplicates: IntArray, column: str, se
     selected = np.isin(duplicates, selection.rows)
     n, are = int(selected.sum()), "is" if selected.sum() == 1 else "are"
     semantic = semantic_duplicate_columns(pool).get(column)
-    of = "of each other" if semantic is None else "of the kept row, the first"
-    st.markdown(f"**{format_rows(len(duplicates))} are {kind}** {of}; {n:,} of them {are} selected.")
+    rows = format_rows(len(duplicates))
+    words = f"**{rows} are {kind}** of each other" if semantic is None else f"**{rows} form a group of {kind}**"
+    st.markdown(f"{words}; {n:,} of them {are} selected.")
     shown = read_rows(pool, duplicates[:MAX_LISTED].tolist())
     table = {
         **({"File": [one.file for one in shown]} if row.file else {}),
@@ -156,6 +157,6 @@ def _which(one: int, opened: int, kept: int) -> str:
     return ", ".join(["this row"] * (one == opened) + ["kept"] * (one == kept))
 
 
-def _cosine(rows: SimilarRows, row: int) -> float | None:
-    """Return the similarity of a row to the one that it repeats; None for the kept one."""
-    return round(float(rows.similarity[row]), 3) if rows.repeats[row] >= 0 else None
+def _cosine(rows: SimilarRows, row: int) -> float:
+    """Return the similarity of a row to the kept one of its group; 1 for that one."""
+    return round(float(rows.similarity[row]), 3) if rows.repeats[row] >= 0 else 1.0
