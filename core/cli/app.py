@@ -32,6 +32,7 @@ from core.methods import METHODS
 from core.methods.preference_influence import PreferenceInfluence
 from core.methods.suggestions import with_suggestions
 from core.output.curate import check_outputs
+from core.output.curves import Tracker, require_tracker
 from core.output.replay import replay_manifest
 from core.pool import outside_scores
 from core.pool.benchmarks import SIMILARITY, find_overlap
@@ -171,6 +172,12 @@ OverwriteOpt = Annotated[
 ]
 ScoreOpt = Annotated[
     Path | None, Option("--scores", help="Also write ids and every score column, as .parquet or .jsonl.")
+]
+
+
+LogOpt = Annotated[
+    Tracker | None,
+    Option("--log-to", help="Also send the loss curves of trainings to trackio or wandb, if installed; wandb offline."),
 ]
 
 
@@ -472,18 +479,21 @@ def measure(
     workers: WorkersOpt = LOCAL,
     shard: ShardOpt = None,
     allow_mix: MixOpt = False,
+    log_to: LogOpt = None,
 ) -> Facts:
     """Measure every row with a model: the slow part. To resume it, run the same command again."""
+    if log_to:
+        require_tracker(log_to)
     recipe, pool = session.build_recipe(also=also or (), workers=workers)
     others = [other for other in session.build_others(also) if other.name != recipe.method.name]
     workspace, report = session.workspace, session.report
     if shard is None:
         runs = measure_together(recipe, pool, workspace, report, others, allow_mix=allow_mix)
-        return reports.runs_facts(runs, others)
+        return reports.runs_facts(runs, others) | commands.log_warm_ups(runs, log_to, workspace)
     task = measuring(recipe, pool, workspace, others, allow_mix=allow_mix)
     with commands.as_shard(shard, workers, task, report) as (own, shown):
         runs = recipe_inputs.measure_methods(recipe, pool, workspace, shown, others, shard=own, allow_mix=allow_mix)
-    return reports.runs_facts(runs, others)
+    return reports.runs_facts(runs, others) | commands.log_warm_ups(runs, log_to, workspace)
 
 
 @_recipe_command
@@ -729,14 +739,21 @@ def prove(
         Path | None,
         Option("--write", metavar="FOLDER", help="Only write the folder with which other trainers run this proof."),
     ] = None,
+    log_to: LogOpt = None,
 ) -> Facts:
     """Train on selections and on random rows, and show which gives the better model. To resume, run it again.
 
     `prove collect FOLDER` reads the results in a folder that --write made.
     """
     words = session.shared["words"]
+    if log_to:
+        require_tracker(log_to)
+        if estimate or write:
+            raise RecipeError(
+                "--log-to sends the curves of trainings; --estimate and --write train nothing. Leave one out."
+            )
     if words[0] == proofs.COLLECT or len(words) > 1:
-        return proofs.collect_proof(words, session.workspace, session.report)
+        return proofs.collect_proof(words, session.workspace, session.report, log_to=log_to)
     given = {"budget": budget, "seeds": seeds, "held_out": held_out}
     given |= {"targets": tuple(target or ()), "training": Training(lora_rank=lora_rank)}
     options = proofs.read_options(
@@ -752,7 +769,8 @@ def prove(
     )
     part, task = session.shared["pool"], session.shared["task"]
     pool = recipe_inputs.open_source(part, session.workspace, session.report, task=task)
-    return proofs.prove_pool(options, pool, session.workspace, session.report, estimate=estimate, write=write)
+    only: dict[str, Any] = {"estimate": estimate, "write": write, "log_to": log_to}
+    return proofs.prove_pool(options, pool, session.workspace, session.report, **only)
 
 
 @_command()

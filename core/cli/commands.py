@@ -27,6 +27,7 @@ from core.methods.combined import expand_combinations
 from core.methods.preference_influence import PreferenceInfluence
 from core.methods.suggestions import with_suggestions
 from core.output import curate
+from core.output.curves import Tracker, send_curves, warm_up_curves
 from core.output.destinations import SUFFIXES
 from core.output.given_rows import find_given_rows
 from core.output.manifest import read_manifest
@@ -151,6 +152,12 @@ def write_scores(pool: Pool, workspace: Workspace, out: Path) -> Facts:
     columns = collect_scores(list_runs(workspace, pool.fingerprint))
     rows = write_score_file(pool, columns, out)
     return {"pool": pool.name, "file": str(out), "rows": rows, "scores": list(columns)}
+
+
+def log_warm_ups(runs: Sequence[Run], tracker: Tracker | None, workspace: Workspace) -> Facts:
+    """Send the warm-up curves of measurements to a tracker; return what was sent, {} if none was asked for."""
+    curves = [curve for run in {run.id: run for run in runs}.values() for curve in warm_up_curves(run)]
+    return {} if tracker is None else {"curves": asdict(send_curves(curves, tracker, workspace))}
 
 
 def overlap_facts(benchmark: Benchmark, pool: Pool) -> Facts:

@@ -133,6 +133,7 @@ def _measure(facts: Facts) -> Facts:
     shown["truncated rows"] = f"{cut['rows']:,}: {cut_in_words(cut)}" if cut["rows"] else 0
     shown["time"] = _times([(*STAGES.get(kind, (kind, "")), seconds) for kind, seconds in facts["seconds"].items()])
     shown["total time"] = format_duration(sum(facts["seconds"].values()))
+    shown |= _curves(facts)
     if "others" in facts:
         shown["other methods"] = [{"method": other["also"], "run": other["run"]} for other in facts["others"]]
     return shown | {"warnings": facts["warnings"]}
@@ -230,7 +231,17 @@ def _prove(facts: Facts) -> Facts:
     shown |= {name: facts[name] for name in ("folder", "trainings", "collected", "missing") if name in facts}
     costs = {k: v for k, v in facts["cost"].items() if k.endswith("_seconds") and isinstance(v, int | float)}
     shown |= {COSTS.get(name, name): format_duration(seconds) for name, seconds in costs.items()}
+    shown |= _curves(facts)
     return shown | ({"result": facts["headline"]} if facts.get("headline") else {})
+
+
+def _curves(facts: Facts) -> Facts:
+    if "curves" not in facts:
+        return {}
+    sent = facts["curves"]
+    before = f", {sent['sent_before']:,} before" if sent["sent_before"] else ""
+    where = f", files in {sent['folder']}" if sent["folder"] else ""
+    return {"curves": f"{sent['sent']:,} sent to {sent['to']}{before}, project {sent['project']}{where}"}
 
 
 def _verdict(each: Mapping[str, Any]) -> Facts:

@@ -16,6 +16,7 @@ hand_over     the folder with which other trainers train the arms of a proof; sc
 trainer_files configurations of TRL, LLaMA-Factory, axolotl and lm-evaluation-harness
 trainer_folder  the folder with which one trainer trains on a selection
 training_template  chat templates that mark the responses
+curves        loss curves of trainings, for trackio or wandb
 report/       one selection as an HTML file
 protocol      the plan of a proof in words
 """
