@@ -98,7 +98,17 @@ def test_a_tracker_that_is_missing_is_named_before_anything_is_trained(tmp_path)
 def test_curves_of_a_proof_and_of_warm_ups(tmp_path):
     work = Work(steps=2, tokens_per_step=60, epochs=0)
     plan = Plan(
-        {"name": "tiny"}, None, {"name": "m", "revision": "r"}, {}, "50%", (0,), (1e-2,), work, Training(), (), ()
+        {"name": "tiny", "source": "-"},
+        None,
+        {"name": "m", "revision": "r"},
+        {},
+        "50%",
+        (0,),
+        (1e-2,),
+        work,
+        Training(),
+        (),
+        (),
     )
     run = {"arm": "random", "seed": 0, "rate": 1e-2, "work": "steps", "rows": 6, "tokens": 90, "losses": [2.0, 1.5]}
     (curve,) = proof_curves(Proof(plan, tmp_path, runs=({**run, "arm": "untrained", "losses": []}, run)))
