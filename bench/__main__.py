@@ -13,6 +13,7 @@ BENCHMARKS = {
     "planted_influence": "share of planted rows that preference influence finds, against LESS and chance",
     "pool_load": "reading a large JSONL against datasets.load_dataset",
     "checksums": "checksums of stored files: their share of importing, opening and writing",
+    "decontaminate": "overlap of 50,000 rows with 20,000 benchmark rows: rows a second, memory, planted overlaps found",
     "geometry": "dispersion and anisotropy of a million rows' answers, from a memory-mapped file",
     "coverage": "greedy coverage of 52,002 rows, its loss in parts, against plain numpy and apricot-select",
     "scale": "time and memory of clustering, coverage, near-duplicates, plans and quotas at 10,000 to 1,000,000 rows",

@@ -24,6 +24,7 @@ from core.measurement.runs import Run
 from core.methods import build_method, expand_names
 from core.methods.suggestions import with_suggestions
 from core.output import curate
+from core.output.given_rows import GivenRows, find_given_rows
 from core.output.replay import replay_manifest
 from core.output.writer import ExportResult
 from core.pool.pools import read_rows
@@ -95,6 +96,8 @@ class RowSelection:
     recipe: Recipe  # with budget, filters, threshold and pins
     measured: Measured
     selection: Selection
+    given: GivenRows | None = None  # rows used already, and what the pool does not have of them
+    given_files: tuple[Path, ...] = ()  # that they were read from
 
     @cached_property
     def ids(self) -> list[str]:
@@ -136,6 +139,7 @@ class RowSelection:
 
 
 ArmSource = str | Path | MethodRun | RowSelection
+GivenSource = str | Path | RowSelection
 
 
 @dataclass(frozen=True, eq=False)
@@ -293,6 +297,7 @@ def select(
     threshold: float | None = None,
     pins: Mapping[str, Literal["in", "out"]] | None = None,
     tags: Mapping[str, Iterable[str]] | None = None,
+    given: GivenSource | Iterable[GivenSource] = (),
     report: Report = "bar",
 ) -> RowSelection:
     """Select the best rows that the budget allows. Run no model.
@@ -303,8 +308,10 @@ def select(
     threshold  no row with a worse score than this, whatever the budget
     pins       row id -> "in" or "out": rows forced into or out of the selection
     tags       name -> row ids: labels to filter by ("tag.NAME=1") and to export
+    given      rows used already, which the selection tops up: the manifest of an export, a file of rows or ids, an
+               earlier selection, or several of these. The budget counts them, and none is selected again
 
-    Raise RecipeError for a budget, filter, pin or tag that cannot be read, or names what does not exist.
+    Raise RecipeError for a budget, filter, pin, tag or file that cannot be read, or names what does not exist.
 
     >>> import core as winnow
     >>> run = winnow.measure(winnow.load_pool("demo"), "longest")
@@ -317,20 +324,25 @@ def select(
     [446, 428, 421]
     >>> {reason: len(ids) for reason, ids in selection.excluded.items()}
     {'filtered out': 2243}
+    >>> more = winnow.select(run, budget=5, filters=["task=story", "duplicates once"], given=selection)
+    >>> len(more), {reason: len(ids) for reason, ids in more.excluded.items()}
+    (2, {'used already': 3, 'filtered out': 2243})
     """
     conditions = [asdict(parse_filter(line)) for line in ([filters] if isinstance(filters, str) else filters)]
-    given = {
+    files, used = _find_given(run.pool, [given] if isinstance(given, str | Path | RowSelection) else list(given))
+    settings = {
         "budget": str(budget),
         "filters": conditions,
         "threshold": threshold,
         "pins": [{"id": row, "side": side} for row, side in (pins or {}).items()],
         "tags": {name: list(ids) for name, ids in (tags or {}).items()},
+        "given": used.ids if used else [],
     }
-    recipe = _extend(run.recipe, given, "select")
+    recipe = _extend(run.recipe, settings, "select")
     with _reporting(report) as reporter:
         recipe_inputs.find_recipe_duplicates(recipe, run.pool, run.pool.workspace, reporter)
     measured = load_measured(run.run)
-    return RowSelection(run, recipe, measured, make_selection(recipe, run.pool, measured))
+    return RowSelection(run, recipe, measured, make_selection(recipe, run.pool, measured), used, files)
 
 
 def export(
@@ -372,7 +384,7 @@ def export(
     with _reporting(report) as reporter:
         recipe_inputs.find_recipe_duplicates(recipe, pool, pool.workspace, reporter)
     to = None if scores is None else Path(scores)
-    return curate.curate(recipe, pool, run, Path(out), scores=to, overwrite=overwrite)
+    return curate.curate(recipe, pool, run, Path(out), scores=to, given=selection.given_files, overwrite=overwrite)
 
 
 def report(
@@ -541,6 +553,15 @@ def replay(
         )
 
 
+def _find_given(pool: Pool, sources: Sequence[GivenSource]) -> tuple[tuple[Path, ...], GivenRows | None]:
+    """Return the files of rows used already, and these rows; None without any source."""
+    if not sources:
+        return (), None
+    files = tuple(Path(one) for one in sources if not isinstance(one, RowSelection))
+    selections = [one for one in sources if isinstance(one, RowSelection)]
+    return files, find_given_rows(pool, files, [name for one in selections for name in (*one.ids, *one.recipe.given)])
+
+
 def _arm_requests(arms: Iterable[str] | Mapping[str, ArmSource], base: Recipe) -> list[ArmRequest]:
     named: Mapping[str, ArmSource] = arms if isinstance(arms, Mapping) else {}
     given = {name: what for name, what in named.items() if isinstance(what, MethodRun | RowSelection)}
@@ -601,7 +622,7 @@ def _method_recipe(
         "reading": {"model": str(model), **(reading or {})},
         "seed": seed,
     }
-    return parse_recipe(data, "measure")
+    return recipe_inputs.with_good_end(parse_recipe(data, "measure"), pool, pool.workspace)
 
 
 def _parameter(value: Any) -> Any:

@@ -164,36 +164,91 @@ def cut_in_words(counts: Mapping[str, int]) -> str:
 EXACT_DUPLICATES = "duplicate_of"  # the earlier row that a row repeats exactly
 NEAR_DUPLICATES_PREFIX = "near_duplicate_of@"  # before the least similarity; the earlier row that it nearly repeats
 USUAL_NEAR_DUPLICATES = f"{NEAR_DUPLICATES_PREFIX}0.8"
+USUAL_SEMANTIC_DUPLICATES = "semantic_duplicate_of@0.95"
 OVERLAP_PREFIX = "overlap@"  # before the name of a benchmark; how much of the row is in it
 SCORE_PREFIX = "score@"  # before the name of a score that another tool gave
 TAG_PREFIX = "tag."  # before the name of a tag; whether a row has it
 MIN_SIMILARITY = 0.3  # below it almost any two rows count as near-duplicates
 
 
-def near_duplicate_column(similarity: float) -> str:
-    """Return the column of near-duplicates from this similarity on, such as near_duplicate_of@0.8."""
-    if not MIN_SIMILARITY <= similarity <= 1:
-        raise RecipeError(f"The near-duplicate threshold is a number from {MIN_SIMILARITY:g} to 1, not {similarity:g}.")
-    return f"{NEAR_DUPLICATES_PREFIX}{similarity:g}"
+@dataclass(frozen=True)
+class Duplicates:
+    """A kind of duplicates that are searched for from some similarity on."""
+
+    prefix: str  # of its columns, before the least similarity
+    name: str
+    measure: str  # what the similarity is
+    usual: float  # similarity
+    least: float  # one that may be asked for
+    embedding: str = ""  # column of the base pass that is compared; "": words are
+    options: tuple[str, ...] = ()  # of `python -m core duplicates`
+
+    @property
+    def key(self) -> str:
+        """Name of their number in results."""
+        return f"{self.name.replace('-', ' ').replace(' ', '_')}s"
+
+    def column(self, similarity: float) -> str:
+        """Return the column of duplicates from this similarity on; RecipeError if it is out of range."""
+        if not self.least <= similarity <= 1:
+            raise RecipeError(f"The {self.name} threshold is a number from {self.least:g} to 1, not {similarity:g}.")
+        return f"{self.prefix}{similarity:g}"
+
+    def similarity(self, column: str) -> float:
+        """Return the least similarity of one of its columns; RecipeError if it is no number, or out of range."""
+        try:
+            similarity = float(column.removeprefix(self.prefix))
+        except ValueError:
+            text = f"'{column}': write the {self.name} threshold after the @, such as {self.usual}."
+            raise RecipeError(text) from None
+        self.column(similarity)
+        return similarity
+
+    def limit(self, column: str) -> str:
+        """Return in words from which similarity on rows are in one of its columns: similarity ≥ 0.8."""
+        return f"{self.measure} ≥ {column.removeprefix(self.prefix)}"
 
 
-def near_duplicate_similarity(column: str) -> float | None:
-    """Return the least similarity of a column of near-duplicates; None for other columns. RecipeError for no number."""
-    if not column.startswith(NEAR_DUPLICATES_PREFIX):
-        return None
-    try:
-        similarity = float(column.removeprefix(NEAR_DUPLICATES_PREFIX))
-    except ValueError:
-        raise RecipeError(f"'{column}': write the near-duplicate threshold after the @, such as 0.8.") from None
-    near_duplicate_column(similarity)
-    return similarity
+DUPLICATES = {  # what is compared -> its kind
+    "words": Duplicates(NEAR_DUPLICATES_PREFIX, "near-duplicate", "similarity", 0.8, MIN_SIMILARITY),
+    "response": Duplicates(
+        "semantic_duplicate_of@",
+        "semantic duplicate",
+        "cosine of responses",
+        0.95,
+        0.5,
+        "response_embedding",
+        ("--by", "embedding"),
+    ),
+    "prompt": Duplicates(
+        "semantic_prompt_duplicate_of@",
+        "semantic duplicate",
+        "cosine of prompts",
+        0.95,
+        0.5,
+        "prompt_embedding",
+        ("--by", "embedding", "--of", "prompt"),
+    ),
+}
+
+
+def duplicates_of(column: str) -> Duplicates | None:
+    """Return the kind of duplicates that a column holds, by its prefix; None for other columns and exact duplicates."""
+    return next((kind for kind in DUPLICATES.values() if column.startswith(kind.prefix)), None)
 
 
 def normalise_duplicates(column: str) -> str:
     """Return a column's usual name: near_duplicate_of, and 0.80 after its @, also mean near_duplicate_of@0.8."""
-    column = USUAL_NEAR_DUPLICATES if column == NEAR_DUPLICATES_PREFIX.removesuffix("@") else column
-    similarity = near_duplicate_similarity(column)
-    return column if similarity is None else near_duplicate_column(similarity)
+    kind = duplicates_of(f"{column}@") if "@" not in column else duplicates_of(column)
+    if kind is None:
+        return column
+    return kind.column(kind.similarity(column) if "@" in column else kind.usual)
+
+
+def describe_duplicates(column: str) -> str:
+    """Return what a column of duplicates holds: near-duplicates (similarity ≥ 0.8)."""
+    kind = duplicates_of(column)
+    return "exact duplicates" if kind is None else f"{kind.name}s ({kind.limit(column)})"
 
 
 def pool_column(name: str) -> Column:

@@ -23,6 +23,7 @@ Float64Array = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 Columns = Mapping[str, NDArray[Any]]
+NO_ROWS: IntArray = np.empty(0, np.int64)
 Prefer = Literal["high", "low", "middle"]  # the end of a column that is selected first
 Progress = Callable[[int, int], None]  # (done, total), in whatever unit the caller counts
 
@@ -137,7 +138,7 @@ class Measured:
     bin_merges (B - 1, 2) (core.algorithms.semantic_bins), shift_groups (the labels of groups that are calibrated by
     themselves), warm_up_rows (how many rows each of them was first trained on), start_model (its kind, in words),
     derived_tasks (the names of task_code; absent where tasks are the pool's own), members (of a
-    combination, the Measured of each), near_duplicates (column -> (N,) first row of its group, -1: none), pool_columns
+    combination, the Measured of each), duplicates (column -> (N,) row that it repeats, -1: none), pool_columns
     (column -> (N,) floats that no run measured, core.pool.pool_columns).
     """
 
@@ -179,6 +180,7 @@ class Order:
     excluded: Mapping[str, IntArray] = field(default_factory=dict)  # reason in words -> row numbers
     values: NDArray[Any] | None = None  # (N,) scores it was sorted by, if they depend on eligibility; None: `ranks_by`
     fixed: IntArray | None = None  # rows that a rule for one budget selects: the first ones, pins aside; None: no such
+    used: IntArray = field(default_factory=NO_ROWS.copy)  # rows used already, which are excluded; a budget counts them
 
     def rank(self, n: int) -> IntArray:
         """Return the 0-based rank of every row (n,); -1 for a row that is not in the order."""
@@ -211,8 +213,13 @@ class Method(Protocol):
     def scores(self, measured: Measured) -> dict[str, NDArray[Any]]:
         """Return the method's own score columns, each (N,); NaN for rows without a score."""
 
-    def order(self, measured: Measured, eligible: BoolArray, *, seed: int) -> Order:
-        """Return the `eligible` (N,) rows, best first; the same input gives the same order."""
+    def order(self, measured: Measured, eligible: BoolArray, *, seed: int, used: IntArray = NO_ROWS) -> Order:
+        """Return the `eligible` (N,) rows, best first; the same input gives the same order.
+
+        `used`: rows that are selected already, eligible or not. What depends on rows selected before, such as coverage
+        and the quotas of groups, begins with them. They may be in the order, for the caller to remove
+        (core.selection.used_rows): ranks of the other rows then stay as they are without any `used`.
+        """
 
     def facts(self, measured: Measured, order: Order, rows: IntArray) -> dict[str, Any]:
         """Return, by name, what this method alone knows of the selected `rows` as a whole, for results and manifest."""

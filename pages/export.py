@@ -8,7 +8,7 @@ from core.schema import Pool
 from core.selection.selection import describe_shortfall
 from pages.ui import glossary
 from pages.ui.data.live_selection import LiveSelection
-from pages.ui.export import download, report
+from pages.ui.export import download, report, score_file
 from pages.ui.proof import line
 from pages.ui.shell import hints, show, state
 from pages.ui.shell.open_row import PAGE
@@ -54,6 +54,7 @@ def _files(pool: Pool, run: Run, live: LiveSelection) -> None:
         with st.container(horizontal=True):
             pressed = finished is None and st.button(label, type="primary", icon=":material/save:", key="export.write")
             report.draw(pool, run, None if finished is None else finished.manifest)
+            score_file.draw(pool)
     with preview_column:
         st.caption("Preview: the first row of the file")
         download.preview(pool, run, rows, requested)
@@ -64,7 +65,7 @@ def _files(pool: Pool, run: Run, live: LiveSelection) -> None:
             st.rerun()  # without the button
     if finished is not None:
         download.files_panel(finished, live)
-        download.trainer_entry(finished)
+        download.trainer_panel(finished, requested)
         download.command_panel(path, requested)
 
 

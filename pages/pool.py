@@ -3,7 +3,7 @@
 import streamlit as st
 
 from core.schema import Pool
-from pages.ui.pool import benchmarks, contents, home, rows, storage
+from pages.ui.pool import benchmarks, contents, home, outside_scores, rows, storage
 from pages.ui.shell import state
 from pages.ui.shell.open_row import HAS_PAGE, PAGE
 from pages.ui.workbench import bar, layout
@@ -23,6 +23,7 @@ def draw(pool: Pool, places: Places) -> None:
     contents.problems(pool)
     contents.mapping(pool)
     benchmarks.panel(pool)
+    outside_scores.panel(pool)
     st.subheader("Rows", anchor=False)
     rows.draw(pool, highlight, listed)
 

@@ -9,7 +9,7 @@ from pages.ui.data import live_selection
 from pages.ui.data.live_selection import LiveSelection
 from pages.ui.export import report
 from pages.ui.proof import line
-from pages.ui.select import composition, saved, subset
+from pages.ui.select import composition, saved, subset, used
 from pages.ui.shell import state
 from pages.ui.shell.open_row import PAGE
 from pages.ui.workbench import bar, layout
@@ -20,7 +20,8 @@ from pages.ui.workbench.layout import Places
 def what_if(pool: Pool, places: Places) -> None:
     """Draw all that a control changes, computed from arrays sorted once; a few kB reach the browser."""
     with places.heading:
-        saved_place, report_place = st.container(width="content"), st.container(width="content")
+        used_place, saved_place, report_place = (st.container(width="content") for _ in range(3))
+    used.panel(pool, used_place)
     shown = bar.draw(pool, places.bar, st.container())
     if shown is None:
         saved.panel(pool, None, saved_place)
@@ -40,7 +41,7 @@ def what_if(pool: Pool, places: Places) -> None:
 def _details(pool: Pool, run: Run, live: LiveSelection, band: RandomBand) -> None:
     """Draw the histogram, the composition and the rows of the selection, or why it is empty."""
     if not len(live.selection.rows):
-        subset.explain_empty(live)
+        subset.explain_empty(pool, live)
         return
     subset.score_histogram(run, live)
     composition.draw(pool, run, live, band)

@@ -43,7 +43,7 @@ UI = {
     "controls": ("row",),
     "map": ("row",),
     "pool": ("controls",),
-    "select": ("controls",),
+    "select": ("pool",),
     "export": ("row",),
     "targets": ("pool",),
     "measure": ("targets",),

@@ -27,7 +27,13 @@ ROWS = [
 def schema_of(command: str) -> dict:
     section = SECTIONS[command]
     same = re.search(r"The result is that of \[.*?\]\(#([a-z-]+)\)", section)
-    return schema_of(same[1]) if same else json.loads(re.search(r"```json\n(.*?)```", section, re.DOTALL)[1])
+    blocks = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", section, re.DOTALL)]
+    if not same:
+        return blocks[0]
+    schema = schema_of(same[1])
+    for more in blocks:
+        schema["properties"] |= more
+    return schema
 
 
 def test_every_command_has_a_section():
@@ -59,6 +65,7 @@ def test_results_fit_their_schemas(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_rows("pool.jsonl", [*ROWS, ROWS[3] | {"id": "again"}, {"id": "empty", "instruction": ""}])
     write_rows("bench.jsonl", ROWS[:1])
+    write_rows("used.jsonl", [{"id": "row-0"}, {"id": "nowhere"}])
     write_rows(
         "judge.jsonl", [{"id": row["id"], "quality": k / 3} for k, row in enumerate(ROWS)] + [{"id": "x", "quality": 1}]
     )
@@ -73,7 +80,10 @@ def test_results_fit_their_schemas(tmp_path, monkeypatch):
         "export-scores pool.jsonl",
         f"select {select} --rejected --held-out 20% --scores all.parquet",
         f"select {select}00 --out all.jsonl",
+        f"select {select.removesuffix('5')}8 --given chosen.manifest.json --given used.jsonl --out more.jsonl",
+        f"report {select.removesuffix('5')}8 --given chosen.jsonl",
         "replay chosen.manifest.json --out same.jsonl",
+        f"export {select} --for trl --out folder",
         "run chosen.recipe.yaml --out run.jsonl",
         "workspace",
         "workspace delete runs all --yes",

@@ -11,5 +11,6 @@ influences           influence of rows on the sub-tasks of targets
 paired_comparison    intervals and verdicts of models trained on different rows, over seeds
 correlation          Pearson's r and Spearman's ρ with a bootstrap interval
 kmeans               k-means with reproducible labels, numbered by size
+similar_vectors      groups of vectors in nearly the same direction
 vector_blocks        vectors that are read block by block, and their seeded sample
 """

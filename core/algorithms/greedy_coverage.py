@@ -18,7 +18,7 @@ every loss is the gain itself, equal gains are equal, and every machine gives th
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ from scipy.sparse import csr_array
 
 from core.algorithms.active_neurons import ActiveNeurons, gather_slices
 from core.errors import MethodError
-from core.schema import IntArray, Progress, ignore_progress
+from core.schema import NO_ROWS, IntArray, Progress, ignore_progress
 
 Growth = Literal["sqrt", "once", "capped"]
 Exact = NDArray[np.float64]
@@ -63,16 +63,18 @@ def coverage_order(
     *,
     g: Growth = "sqrt",
     tau: float = 1,
+    start: IntArray | None = None,
     on_pick: Progress = ignore_progress,
 ) -> CoverageOrder:
     """Compute the first `length` rows of the greedy order (all, if there are no more); ties go to the earlier row.
 
     A shorter length gives a prefix of a longer one. Rows that add nothing come last, in the order of the pool.
-    `tau` is for g = "capped". Raises MethodError for an unknown g, for τ ≤ 0, and for a row with MAX_ACTIVE neurons or
-    more.
+    `start` (neurons,): the number of rows, selected before these, in which each neuron is active; None: 0. `tau` is for
+    g = "capped". Raises MethodError for an unknown g, for τ ≤ 0, and for a row with MAX_ACTIVE neurons or more.
     """
     size = len(states) if length is None else min(length, len(states))
-    search = _Search(states, growth_steps(g, tau, len(states)))
+    before = 0 if start is None else int(start.max(initial=0))
+    search = _Search(states, growth_steps(g, tau, before + len(states)), start)
     rows, gains = np.empty(size, np.int64), np.zeros(size)
     for place in range(size):
         best, gain = search.best()
@@ -97,6 +99,7 @@ def partitioned_order(
     slack: float = SLACK,
     g: Growth = "sqrt",
     tau: float = 1,
+    start: IntArray | None = None,
     on_pick: Progress = ignore_progress,
 ) -> CoverageOrder:
     """Approximate the greedy order of `rows` (all by default) without holding all active neurons: partition and merge.
@@ -121,7 +124,7 @@ def partitioned_order(
     found, gains = [], []
     for part in range(parts):
         some = rows[part::parts]
-        cover = coverage_order(states.take(some), part_length, g=g, tau=tau)
+        cover = coverage_order(states.take(some), part_length, g=g, tau=tau, start=start)
         found.append(some[cover.rows])
         gains.append(cover.gains)
         on_pick((part + 1) * part_length, work)
@@ -132,8 +135,9 @@ def partitioned_order(
     best = np.lexsort((candidates, -gain))
     candidates, gain = candidates[best], gain[best]
     merging = np.sort(candidates if merged == length else candidates[: int(np.ceil(slack * merged))])
+    options: dict[str, Any] = {"g": g, "tau": tau, "start": start}
     front = coverage_order(
-        states.take(merging), merged, g=g, tau=tau, on_pick=lambda done, _: on_pick(parts * part_length + done, work)
+        states.take(merging), merged, **options, on_pick=lambda done, _: on_pick(parts * part_length + done, work)
     )
     first = merging[front.rows]
     after = np.flatnonzero(~np.isin(candidates, first))[: length - merged]
@@ -145,6 +149,7 @@ def coverage_gains(
     states: ActiveNeurons,
     rows: IntArray,
     *,
+    used: IntArray = NO_ROWS,
     g: Growth = "sqrt",
     tau: float = 1,
     max_in_one_search: int = MAX_IN_ONE_SEARCH,
@@ -157,23 +162,26 @@ def coverage_gains(
     of rows with equal gains the earlier one was selected first. Where the rows have more than `max_in_one_search`
     active neurons in total, the first PARTITIONED_SHARE are ordered by `partitioned_order`, which merges
     `merged_rows` of them; each other row gets its marginal gain over those, never above the last of them.
+    `used`: rows, none of `rows`, that are selected before them.
     """
+    start = states.counts(used) if len(used) else None
     merged = merged_rows(states, rows, max_in_one_search, max_merged)
     if merged == len(rows):
         eligible = states if merged == len(states) else states.take(rows)
-        cover = coverage_order(eligible, g=g, tau=tau, on_pick=on_pick)
+        cover = coverage_order(eligible, g=g, tau=tau, start=start, on_pick=on_pick)
         ordered = rows[cover.rows]
     else:
         length = int(np.ceil(PARTITIONED_SHARE * len(rows)))
         part_rows = min(PART_ROWS, _rows_within(states, rows, max_in_one_search))
         options = {"part_rows": part_rows, "merged": merged}
-        cover = partitioned_order(states, length, rows, **options, g=g, tau=tau, on_pick=on_pick)
+        cover = partitioned_order(states, length, rows, **options, g=g, tau=tau, start=start, on_pick=on_pick)
         ordered = cover.rows
     gains = np.full(len(states), np.nan)
     gains[ordered] = cover.gains
     rest = rows[np.isnan(gains[rows])]
     if len(rest):
-        weight = np.append(growth_steps(g, tau, len(rows)), 0.0)[states.counts(ordered)]
+        steps = np.append(growth_steps(g, tau, len(rows) + len(used)), 0.0)
+        weight = steps[states.counts(np.concatenate([used, ordered]))]
         gains[rest] = np.minimum(states.weighted_sums(weight, rest), cover.gains[-1])
     return gains
 
@@ -222,7 +230,7 @@ def growth_steps(g: Growth, tau: float, n: int) -> Exact:
 class _Search:
     """State of the greedy search. bound[i] is never below the gain of row i, and −∞ once it is selected."""
 
-    def __init__(self, states: ActiveNeurons, step: Exact) -> None:
+    def __init__(self, states: ActiveNeurons, step: Exact, start: IntArray | None) -> None:
         sizes = np.diff(states.indptr)
         if len(sizes) and sizes.max() >= MAX_ACTIVE:
             raise MethodError(
@@ -230,9 +238,10 @@ class _Search:
                 "counted exactly. Lower the share of active neurons."
             )
         self._states, self._step = states, np.append(step, 0.0)
-        self._count = np.zeros(states.neurons, np.int64)
-        self._weight = np.full(states.neurons, self._step[0])  # what one more row with this neuron gains
-        self._bound = sizes * self._step[0]
+        self._count = np.zeros(states.neurons, np.int64) if start is None else start.copy()
+        self._weight = self._step[self._count]  # what one more row with each neuron gains
+        everywhere = np.arange(len(states))
+        self._bound = sizes * self._step[0] if start is None else states.weighted_sums(self._weight, everywhere)
         self._rows_by_neuron, self._starts = rows_by_neuron(states)
         self._evaluated = self._pushed = 0  # neurons read while evaluating gains, and while pushing losses
         # rows evaluated for the last selection that needed it

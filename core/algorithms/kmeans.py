@@ -61,14 +61,15 @@ def kmeans(vectors: VectorBlocks, clusters: int, *, seed: int, directions: bool 
     del values
     with one_thread():
         for some, batch in vectors.batches(ASSIGNED_ROWS):
-            labels[some] = _nearest(batch if middle is None else unit_vectors(batch - middle), centres)[: len(some)]
+            values = batch if middle is None else unit_vectors(batch - middle)
+            labels[some] = nearest_centres(values, centres)[: len(some)]
     there = np.flatnonzero(labels >= 0)
     used, first = np.unique(labels[there], return_index=True)
     labels[there] = number_by_size(labels[there])
     return Clusters(labels, centres[used[np.argsort(labels[there[first]])]].astype(np.float64))
 
 
-def _nearest(vectors: FloatArray, centres: FloatArray) -> IntArray:
+def nearest_centres(vectors: FloatArray, centres: FloatArray) -> IntArray:
     """Return (n,) the nearest of the centres (B, d); of equally near ones the first."""
     return np.asarray((np.vecdot(centres, centres) / 2 - vectors @ centres.T).argmin(axis=1))
 

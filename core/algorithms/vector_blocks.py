@@ -48,7 +48,7 @@ class VectorBlocks:
         elif len(rows := self._present()) > size:
             rows = np.sort(np.random.default_rng(seed).choice(rows, size, replace=False))
         vectors = self.take(rows)
-        present = _has_vector(vectors)
+        present = has_vector(vectors)
         return (rows, vectors) if present.all() else (rows[present], vectors[present])
 
     def take(self, rows: IntArray) -> FloatArray:
@@ -69,7 +69,7 @@ class VectorBlocks:
         """
         batch, rows, filled = np.zeros((size, self.width), np.float32), np.empty(size, np.int64), 0
         for block_rows, vectors in self.read():
-            left = np.flatnonzero(_has_vector(vectors))
+            left = np.flatnonzero(has_vector(vectors))
             while len(left):
                 some, left = np.split(left, [size - filled])
                 end = filled + len(some)
@@ -85,7 +85,7 @@ class VectorBlocks:
         """Return the rows that have a vector, ascending."""
         present = np.zeros(self.n, np.bool_)
         for rows, vectors in self.read():
-            present[rows] = _has_vector(vectors)
+            present[rows] = has_vector(vectors)
         return np.flatnonzero(present)
 
 
@@ -94,5 +94,6 @@ def sample_size(n: int, width: int) -> int:
     return min(n, MAX_SAMPLE_ROWS, MAX_SAMPLE_NUMBERS // max(1, width))
 
 
-def _has_vector(vectors: NDArray[np.floating]) -> NDArray[np.bool_]:
+def has_vector(vectors: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Return (n,) whether each row has a vector: one without NaN."""
     return np.asarray(np.isfinite(vectors).all(axis=1))

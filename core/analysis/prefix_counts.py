@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from core.schema import IntArray
-from core.selection.budget import Budget, cumulative_tokens, prefix_length
+from core.selection.budget import NOTHING, Budget, Spent, cumulative_tokens, prefix_length
 from core.selection.selection import bound_length
 
 
@@ -27,11 +27,12 @@ def prefix_lengths(
     *,
     n_pinned: int = 0,
     limit: int | None = None,
+    spent: Spent = NOTHING,
 ) -> IntArray:
     """Return how many rows of an order (M,) each budget selects, as `core.selection.selection.select_prefix` does."""
     sums = cumulative_tokens(order_rows, response_tokens)
     n = len(response_tokens)
-    lengths = [prefix_length(order_rows, budget, response_tokens, n, cumulative=sums) for budget in budgets]
+    lengths = [prefix_length(order_rows, one, response_tokens, n, cumulative=sums, spent=spent) for one in budgets]
     return np.array([bound_length(length, n_pinned=n_pinned, limit=limit) for length in lengths], np.int64)
 
 

@@ -25,12 +25,14 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 from core.cli import arguments, commands, display, proofs, reports, storage
 from core.cli.arguments import Facts
 from core.cli.terminal import format_facts, one_line
+from core.columns import DUPLICATES
 from core.errors import Cancelled, RecipeError, WinnowError, WorkspaceError, memory_errors
 from core.measurement import recipe_inputs
 from core.methods import METHODS
 from core.methods.preference_influence import PreferenceInfluence
 from core.methods.suggestions import with_suggestions
 from core.output.curate import check_outputs
+from core.output.curves import Tracker, require_tracker
 from core.output.replay import replay_manifest
 from core.pool import outside_scores
 from core.pool.benchmarks import SIMILARITY, find_overlap
@@ -54,7 +56,10 @@ app = Typer(
     help="Measure instruction pools with language models, and select the rows worth fine-tuning on.",
 )
 
-POOL_HELP = "A file, a folder or quoted pattern of files ('data/*.parquet'), a hub id, or 'demo'"
+POOL_HELP = (
+    "A file, a folder or quoted pattern of files ('data/*.parquet'), a hub dataset (owner/name or "
+    "hf://datasets/owner/name), or 'demo'"
+)
 PoolArg = Annotated[list[str], Argument(metavar="POOL", help=f"{POOL_HELP}.")]
 ProofWords = Annotated[list[str], Argument(metavar="POOL", help=f"{POOL_HELP}; or `collect` and a folder.")]
 MethodOpt = Annotated[str, Option("--method", help=f"One of {', '.join(METHODS)}.")]
@@ -89,7 +94,7 @@ SplitOpt = Annotated[str | None, Option("--split", help="Split of a hub dataset 
 NoHeaderOpt = Annotated[
     bool, Option("--no-header", help="The first row of a CSV or TSV file is data; the columns are named 1, 2, 3.")
 ]
-PoolRevisionOpt = Annotated[str | None, Option("--pool-revision", help="Commit of a hub dataset.")]
+PoolRevisionOpt = Annotated[str | None, Option("--pool-revision", help="Branch, tag or commit of a hub dataset.")]
 RevisionOpt = Annotated[str | None, Option("--revision", help="Commit of a hub model.")]
 OutOpt = Annotated[
     Path,
@@ -141,6 +146,15 @@ TagOpt = Annotated[
         "'tag.NAME=1' or 'tag.NAME=0'.",
     ),
 ]
+GivenOpt = Annotated[
+    list[Path] | None,
+    Option(
+        "--given",
+        metavar="FILE|MANIFEST",
+        help="Rows used already, which the selection tops up: the .manifest.json of an export, or a file of rows or "
+        "ids; repeatable. The budget counts them.",
+    ),
+]
 BudgetOpt = Annotated[
     str, Option("--budget", help="Rows (500), a share of the pool (10%) or response tokens (200ktok).")
 ]
@@ -161,6 +175,12 @@ ScoreOpt = Annotated[
 ]
 
 
+LogOpt = Annotated[
+    Tracker | None,
+    Option("--log-to", help="Also send the loss curves of trainings to trackio or wandb, if installed; wandb offline."),
+]
+
+
 @dataclass
 class _Session:
     """A running command: where it works, how it reports, and what its shared options ask for."""
@@ -176,7 +196,8 @@ class _Session:
         name, task, settings = data["method"], data.pop("task"), data.pop("settings")
         params = with_suggestions(name, arguments.read_settings(settings, also).get("", {}), data["reading"]["model"])
         recipe = parse_recipe(data | {"method": {"name": name, "params": params}} | rest, "command line")
-        return recipe, recipe_inputs.open_source(data["pool"], self.workspace, self.report, task=task)
+        pool = recipe_inputs.open_source(data["pool"], self.workspace, self.report, task=task)
+        return recipe_inputs.with_good_end(recipe, pool, self.workspace), pool
 
     def build_others(self, also: list[str] | None) -> list[Method]:
         """Build the methods of `--also`."""
@@ -277,6 +298,19 @@ def _command(collect: Callable[..., Facts] = lambda: {}, *, own_last: bool = Fal
     return decorate
 
 
+def _with_options_of(shared: Callable[..., Any], *, but: Sequence[str] = ()) -> Callable[..., Any]:
+    """Return a decorator that puts the options of `shared`, but some, in place of a function's `**options`."""
+
+    def decorate(function: Callable[..., Facts]) -> Callable[..., Facts]:
+        own = {k: p for k, p in inspect_signature(function).parameters.items() if p.kind is not p.VAR_KEYWORD}
+        rest = [p for k, p in inspect_signature(shared).parameters.items() if k not in (*own, *but)]
+        parameters = [*own.values(), *(p.replace(kind=p.KEYWORD_ONLY) for p in rest)]
+        function.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+        return function
+
+    return decorate
+
+
 def _collect_recipe_options(
     pool: PoolArg,
     method: MethodOpt = "entropy_shift",
@@ -321,11 +355,13 @@ def _collect_pool_options(
     return part | {"header": not no_header, "fields": mapping}
 
 
+@_with_options_of(_collect_recipe_options, but=("pool", "method"))
 def _collect_proof_options(words: ProofWords, set_: ArmSetOpt = None, **options: Any) -> Facts:
     """Collect the options of a proof: those of a recipe but its method. The words are a pool, or `collect FOLDER`."""
     return _collect_recipe_options(words[:1], method=RANDOM, set_=set_, **options) | {"words": words}
 
 
+@_with_options_of(_collect_pool_options, but=("pool",))
 def _collect_scores_options(
     words: Annotated[list[str], Argument(metavar="POOL FILE", help=f"{POOL_HELP}; and rows with an id and numbers.")],
     **options: Any,
@@ -335,19 +371,6 @@ def _collect_scores_options(
         raise RecipeError("Give a pool and a file of scores: import-scores POOL FILE.")
     return _collect_pool_options(words[:1], **options) | {"file": words[1]}
 
-
-_recipe_parameters = dict(inspect_signature(_collect_recipe_options).parameters)
-_proof_parameters = dict(inspect_signature(_collect_proof_options).parameters)
-del _recipe_parameters["pool"], _recipe_parameters["method"], _proof_parameters["options"]
-_collect_proof_options.__signature__ = Signature(  # type: ignore[attr-defined]
-    list((_proof_parameters | _recipe_parameters | _proof_parameters).values())
-)
-
-_scores_parameters = dict(inspect_signature(_collect_scores_options).parameters)
-del _scores_parameters["options"]
-_collect_scores_options.__signature__ = Signature(  # type: ignore[attr-defined]
-    [*_scores_parameters.values(), *list(inspect_signature(_collect_pool_options).parameters.values())[1:]]
-)
 
 _pool_command = _command(_collect_pool_options)
 _recipe_command = _command(_collect_recipe_options, own_last=True)
@@ -359,25 +382,42 @@ def inspect(session: _Session, *, task: TaskOpt = None) -> Facts:
     return reports.pool_facts(recipe_inputs.open_source(session.shared, session.workspace, session.report, task=task))
 
 
-@_pool_command
+@_recipe_command
 def duplicates(
     session: _Session,
     *,
+    by: Annotated[
+        Literal["words", "embedding"],
+        Option("--by", help="words: near-duplicates; embedding: semantic duplicates, by a model that has measured."),
+    ] = "words",
+    of: Annotated[
+        Literal["response", "prompt"], Option("--of", help="Embeddings that are compared: response or prompt.")
+    ] = "response",
+    threshold: Annotated[
+        float | None,
+        Option(
+            "--threshold",
+            help="Minimum similarity: by words the share of word pairs in common, 0.3 to 1 (default: 0.8); by "
+            "embedding the cosine, 0.5 to 1 (default: 0.95).",
+        ),
+    ] = None,
     workers: WorkersOpt = LOCAL,
     shard: ShardOpt = None,
-    threshold: Annotated[
-        float,
-        Option("--threshold", help="Minimum similarity of near-duplicates: share of word pairs in common, 0.3 to 1."),
-    ] = 0.8,
 ) -> Facts:
-    """Find near-duplicates, for filters. Runs no model; the result is stored."""
-    opened = recipe_inputs.open_source(session.shared, session.workspace, session.report)
-    task, report = finding_duplicates(opened, session.workspace, threshold), session.report
+    """Find near-duplicates or semantic duplicates, for filters. Runs no model; the result is stored."""
+    recipe, pool = session.build_recipe()
+    kind = DUPLICATES[of if by == "embedding" else by]
+    least = kind.usual if threshold is None else threshold
+    if kind.embedding:
+        if shard is not None or workers != LOCAL:
+            raise RecipeError("--by embedding has one worker. Leave out --workers and --shard.")
+        return commands.duplicates_facts(kind, least, recipe, pool, session.workspace, session.report)
+    task, report = finding_duplicates(pool, session.workspace, least), session.report
     if shard is None:
         share_work(task, workers, CPU, report, lambda: False)
-        return commands.duplicates_facts(opened, session.workspace, threshold, report)
+        return commands.duplicates_facts(kind, least, recipe, pool, session.workspace, report)
     with commands.as_shard(shard, workers, task, report) as (own, shown):
-        return commands.duplicates_facts(opened, session.workspace, threshold, shown, own)
+        return commands.duplicates_facts(kind, least, recipe, pool, session.workspace, shown, own)
 
 
 @_pool_command
@@ -405,15 +445,21 @@ def import_scores(
     session: _Session,
     *,
     as_: Annotated[str, Option("--as", metavar="NAME", help="Name of the column score@NAME; else the field's.")] = "",
-    field: Annotated[str, Option("--field", help="The only score to read, such as IFD.")] = "",
-    end: Annotated[Literal["high", "low"], Option("--end", help="Which end of the scores is good.")] = "high",
+    field: Annotated[
+        list[str] | None, Option("--field", help="A score to read, such as IFD; repeatable. Without it, all.")
+    ] = None,
+    end: Annotated[
+        list[str] | None,
+        Option("--end", help="Which end of the scores is good, high or low, or of one, as IFD=low; repeatable."),
+    ] = None,
 ) -> Facts:
     """Join the scores of another tool to a pool, by id. Runs no model; the result is stored."""
     part = dict(session.shared)
     file = part.pop("file")
+    ends = arguments.read_ends(end or ())
     opened = recipe_inputs.open_source(part, session.workspace, session.report)
-    read = outside_scores.import_scores(opened, file, session.workspace, name=as_, field=field, end=end)
-    return commands.score_facts(opened, read, end)
+    options: dict[str, Any] = {"name": as_, "fields": field or (), "end": ends.pop("", "high"), "ends": ends}
+    return commands.score_facts(opened, outside_scores.import_scores(opened, file, session.workspace, **options))
 
 
 @_pool_command
@@ -433,18 +479,21 @@ def measure(
     workers: WorkersOpt = LOCAL,
     shard: ShardOpt = None,
     allow_mix: MixOpt = False,
+    log_to: LogOpt = None,
 ) -> Facts:
     """Measure every row with a model: the slow part. To resume it, run the same command again."""
+    if log_to:
+        require_tracker(log_to)
     recipe, pool = session.build_recipe(also=also or (), workers=workers)
     others = [other for other in session.build_others(also) if other.name != recipe.method.name]
     workspace, report = session.workspace, session.report
     if shard is None:
         runs = measure_together(recipe, pool, workspace, report, others, allow_mix=allow_mix)
-        return reports.runs_facts(runs, others)
+        return reports.runs_facts(runs, others) | commands.log_warm_ups(runs, log_to, workspace)
     task = measuring(recipe, pool, workspace, others, allow_mix=allow_mix)
     with commands.as_shard(shard, workers, task, report) as (own, shown):
         runs = recipe_inputs.measure_methods(recipe, pool, workspace, shown, others, shard=own, allow_mix=allow_mix)
-    return reports.runs_facts(runs, others)
+    return reports.runs_facts(runs, others) | commands.log_warm_ups(runs, log_to, workspace)
 
 
 @_recipe_command
@@ -483,16 +532,19 @@ def project(
     return commands.project_pool(recipe, pool, session.workspace, session.report, of, layout)
 
 
-@_recipe_command
-def select(
+def _write_selection(
     session: _Session,
     *,
     budget: BudgetOpt = "10%",
     filters: FilterOpt = None,
     threshold: CutoffOpt = None,
+    given: GivenOpt = None,
     out: OutOpt = Path("chosen.jsonl"),
     schema: Annotated[
-        str, Option("--schema", help="Schema of the file: original, alpaca, messages, sharegpt or annotation.")
+        str,
+        Option(
+            "--schema", help="Schema of the file: original, alpaca, messages, sharegpt, llamafactory or annotation."
+        ),
     ] = "original",
     with_scores: Annotated[
         bool, Option("--with-scores", help="Add a field `winnow` with the scores of each row.")
@@ -510,16 +562,73 @@ def select(
     ] = "0%",
     scores: ScoreOpt = None,
     overwrite: OverwriteOpt = False,
+    bundle: bool = False,
+    trainer: str = "",
 ) -> Facts:
-    """Select rows by a stored measurement, and write them with a manifest."""
+    """Select and write, as the options say; as a bundle, in both formats and with the proof; or a trainer's folder."""
     export = {"schema": schema, "with_scores": with_scores, "tags": tags, "rejected": rejected, "held_out": held_out}
     conditions = [asdict(parse_filter(line)) for line in filters or ()]
     recipe, pool = session.build_recipe(budget=budget, filters=conditions, threshold=threshold, export=export)
-    recipe = commands.add_tags(recipe, pool, tag or ())
+    recipe, unmatched = commands.add_given(commands.add_tags(recipe, pool, tag or ()), pool, given or ())
     run = commands.require_run(recipe, pool, session.workspace)
     recipe = recipe_inputs.resolve_duplicates(recipe, pool, session.workspace)
     recipe_inputs.find_recipe_duplicates(recipe, pool, session.workspace, session.report)
-    return commands.curate_run(recipe, pool, run, out, scores=scores, overwrite=overwrite)
+    options: Facts = {"scores": scores, "given": given or (), "overwrite": overwrite, "bundle": bundle}
+    if trainer:
+        return commands.export_for(recipe, pool, run, trainer, out, **options) | unmatched
+    return commands.curate_run(recipe, pool, run, out, **options) | unmatched
+
+
+@_recipe_command
+@_with_options_of(_write_selection, but=("bundle", "trainer"))
+def select(session: _Session, **options: Any) -> Facts:
+    """Select rows by a stored measurement, and write them with a manifest."""
+    return _write_selection(session, **options)
+
+
+@_recipe_command
+@_with_options_of(_write_selection, but=("bundle",))
+def export(
+    session: _Session,
+    *,
+    trainer: Annotated[
+        str,
+        Option(
+            "--for",
+            metavar="TRAINER",
+            help="llamafactory, trl, axolotl or unsloth: write a folder with the rows in its format and a "
+            "configuration that trains on them.",
+        ),
+    ] = "",
+    out: Annotated[
+        Path | None,
+        Option(
+            "--out", help="File to write, .jsonl or .parquet, or with --for the folder. Default: the trainer's name."
+        ),
+    ] = None,
+    push: Annotated[
+        str | None,
+        Option(
+            "--push", metavar="OWNER/NAME", help="Dataset repository on the hub to send all files of the export to."
+        ),
+    ] = None,
+    public: Annotated[
+        bool, Option("--public", help="With --push: all may read it. A new repository is private otherwise.")
+    ] = False,
+    yes: Annotated[bool, Option("--yes", help="With --push: send. Without it, what would be sent is shown.")] = False,
+    **options: Any,
+) -> Facts:
+    """Select rows as `select` does, and write them for another tool, or for the hub."""
+    options |= {"trainer": trainer, "out": out or Path(trainer or "chosen.jsonl")}
+    if push is None:
+        if public or yes:
+            raise RecipeError("--public and --yes belong to --push OWNER/NAME. Add it, or leave them out.")
+        return _write_selection(session, **options)
+    if trainer:
+        raise RecipeError("--for writes a folder, and --push sends an export. Give one of them.")
+    return commands.push_export(
+        push, partial(_write_selection, session, **options, bundle=True), public=public, yes=yes
+    )
 
 
 @_recipe_command
@@ -529,6 +638,7 @@ def report(
     budget: BudgetOpt = "10%",
     filters: FilterOpt = None,
     threshold: CutoffOpt = None,
+    given: GivenOpt = None,
     tag: TagOpt = None,
     out: Annotated[Path, Option("--out", help="File to write, .html. One report may replace another.")] = Path(
         "report.html"
@@ -541,14 +651,14 @@ def report(
     """
     source, options = session.shared["pool"]["source"], {"out": out, "overwrite": overwrite}
     if commands.is_manifest(source):
-        own = (budget, filters, threshold, tag)
-        if session.shared != _collect_recipe_options([source]) or own != ("10%", None, None, None):
+        own = (budget, filters, threshold, given, tag)
+        if session.shared != _collect_recipe_options([source]) or own != ("10%", None, None, None, None):
             raise RecipeError(f"{source} decides what is selected. Leave out all options but --out and --overwrite.")
         return commands.report_manifest(Path(source), session.workspace, session.report, **options)
     conditions = [asdict(parse_filter(line)) for line in filters or ()]
     recipe, pool = session.build_recipe(budget=budget, filters=conditions, threshold=threshold)
-    recipe = commands.add_tags(recipe, pool, tag or ())
-    return commands.report_selection(recipe, pool, session.workspace, session.report, **options)
+    recipe, unmatched = commands.add_given(commands.add_tags(recipe, pool, tag or ()), pool, given or ())
+    return commands.report_selection(recipe, pool, session.workspace, session.report, **options) | unmatched
 
 
 @_command()
@@ -567,7 +677,8 @@ def run(
     options: Facts = {"scores": scores, "source": recipe, "overwrite": overwrite}
     check_outputs(plan, pool, session.workspace.root, out, **options)  # before the slow part
     servers = allow_server or ()
-    measured = measure_together(plan, pool, session.workspace, session.report, servers=servers)[0]
+    also = recipe_inputs.filter_methods(plan)
+    measured = measure_together(plan, pool, session.workspace, session.report, also, servers=servers)[0]
     recipe_inputs.find_recipe_duplicates(plan, pool, session.workspace, session.report)
     return commands.curate_run(plan, pool, measured, out, **options)
 
@@ -628,14 +739,21 @@ def prove(
         Path | None,
         Option("--write", metavar="FOLDER", help="Only write the folder with which other trainers run this proof."),
     ] = None,
+    log_to: LogOpt = None,
 ) -> Facts:
     """Train on selections and on random rows, and show which gives the better model. To resume, run it again.
 
     `prove collect FOLDER` reads the results in a folder that --write made.
     """
     words = session.shared["words"]
+    if log_to:
+        require_tracker(log_to)
+        if estimate or write:
+            raise RecipeError(
+                "--log-to sends the curves of trainings; --estimate and --write train nothing. Leave one out."
+            )
     if words[0] == proofs.COLLECT or len(words) > 1:
-        return proofs.collect_proof(words, session.workspace, session.report)
+        return proofs.collect_proof(words, session.workspace, session.report, log_to=log_to)
     given = {"budget": budget, "seeds": seeds, "held_out": held_out}
     given |= {"targets": tuple(target or ()), "training": Training(lora_rank=lora_rank)}
     options = proofs.read_options(
@@ -651,7 +769,8 @@ def prove(
     )
     part, task = session.shared["pool"], session.shared["task"]
     pool = recipe_inputs.open_source(part, session.workspace, session.report, task=task)
-    return proofs.prove_pool(options, pool, session.workspace, session.report, estimate=estimate, write=write)
+    only: dict[str, Any] = {"estimate": estimate, "write": write, "log_to": log_to}
+    return proofs.prove_pool(options, pool, session.workspace, session.report, **only)
 
 
 @_command()

@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from core.columns import SCORE_PREFIX
 from core.errors import RecipeError
 from core.methods import METHODS, build_method, expand_names
 from core.methods.params import all_params
@@ -55,6 +56,17 @@ def read_settings(settings: Sequence[str], also: Sequence[str] = ()) -> dict[str
             raise RecipeError(f"--set {setting}: '{method}' is not measured here. Name it with --also.")
         params.setdefault(method, {})[name] = value.strip()
     return params
+
+
+def read_ends(words: Sequence[str]) -> dict[str, Any]:
+    """Parse `high`, `low` and `SCORE=low` into the good end by score; "" is that of all others."""
+    ends = {}
+    for word in words:
+        score, _, end = word.rpartition("=")
+        if end not in ("high", "low"):
+            raise RecipeError(f"--end {word}: write high or low, or SCORE=low for one score.")
+        ends[score] = end
+    return ends
 
 
 def build_other_methods(names: Sequence[str], settings: Sequence[str], model: str) -> list[Method]:
@@ -112,9 +124,9 @@ def shared_arguments(recipe: Recipe, workspace: Workspace | None = None) -> list
 def select_arguments(recipe: Recipe, workspace: Workspace | None = None) -> list[str] | None:
     """Return the arguments of `python -m core` that select the rows of a recipe.
 
-    None if the recipe has pins or tags, which no option can express.
+    None if the recipe has pins, tags or rows used already, which no option can express.
     """
-    if recipe.pins or recipe.tags:
+    if recipe.pins or recipe.tags or recipe.given:
         return None
     arguments = [*measure_arguments(recipe, "select", workspace), "--budget", recipe.budget]
     for part in recipe.filters:
@@ -132,8 +144,10 @@ def select_arguments(recipe: Recipe, workspace: Workspace | None = None) -> list
 
 def _settings(method: Method, model: str, prefix: str = "") -> list[str]:
     """Return `--set` for each parameter that differs from its default or suggested value."""
-    standard = all_params(METHODS[method.name]()) | with_suggestions(method.name, {}, model)
-    changed = {key: value for key, value in all_params(method).items() if value != standard[key]}
+    params, standard = all_params(method), all_params(METHODS[method.name]()) | with_suggestions(method.name, {}, model)
+    if str(params.get("field", "")).startswith(SCORE_PREFIX):
+        del standard["end"]  # else the one that was named on import is used
+    changed = {key: value for key, value in params.items() if key not in standard or value != standard[key]}
     return [word for key, value in changed.items() for word in ("--set", f"{prefix}{key}={value}")]
 
 

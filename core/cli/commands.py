@@ -3,7 +3,7 @@
 Facts are plain data: a table on the terminal, JSON for programs, the result of a job for the app.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -15,10 +15,10 @@ import pyarrow.compute as pc
 
 from core.cli.arguments import Facts, build_other_methods, measure_command, select_arguments
 from core.cli.reports import count_faults
-from core.columns import near_duplicate_column
+from core.columns import Duplicates
 from core.errors import RecipeError
 from core.measurement.lookup import find_run, find_signal, signals_of
-from core.measurement.recipe_inputs import find_recipe_duplicates, measure_methods, open_recipe_pool
+from core.measurement.recipe_inputs import find_duplicates, find_recipe_duplicates, measure_methods, open_recipe_pool
 from core.measurement.run_data import load_measured
 from core.measurement.runs import Run, describe_outdated, list_runs
 from core.measurement.token_files import view_means
@@ -27,11 +27,13 @@ from core.methods.combined import expand_combinations
 from core.methods.preference_influence import PreferenceInfluence
 from core.methods.suggestions import with_suggestions
 from core.output import curate
+from core.output.curves import Tracker, send_curves, warm_up_curves
 from core.output.destinations import SUFFIXES
+from core.output.given_rows import find_given_rows
 from core.output.manifest import read_manifest
 from core.output.score_files import collect_scores, write_score_file
+from core.output.trainer_folder import write_trainer_folder
 from core.pool.benchmarks import Benchmark
-from core.pool.near_duplicates import find_near_duplicates
 from core.pool.outside_scores import ImportedScores
 from core.progress import Reporter
 from core.proof.row_files import find_file_rows, is_file
@@ -116,26 +118,33 @@ def as_shard(shard: str, workers: str, task: Task, report: Reporter) -> Iterator
 
 
 def duplicates_facts(
-    pool: Pool, workspace: Workspace, threshold: float, report: Reporter, shard: Shard = ALONE
+    kind: Duplicates,
+    threshold: float,
+    recipe: Recipe,
+    pool: Pool,
+    workspace: Workspace,
+    report: Reporter,
+    shard: Shard = ALONE,
 ) -> Facts:
-    """Count rows that nearly repeat an earlier one; measured now, or before."""
-    repeats = find_near_duplicates(pool, workspace, threshold, report, shard)
+    """Count rows that repeat an earlier one; found now, or before."""
+    repeats = find_duplicates(kind, threshold, recipe, pool, workspace, report, shard)
     sizes = np.bincount(repeats[repeats >= 0]) + 1
     return {
         "pool": pool.name,
-        "column": near_duplicate_column(threshold),
+        "column": kind.column(threshold),
         "rows": len(pool),
-        "near_duplicates": int((repeats >= 0).sum()),
+        kind.key: int((repeats >= 0).sum()),
         "exact_duplicates": len(pool) - pool.rows["duplicate_of"].null_count,
         "groups": int((sizes > 1).sum()),
         "largest_group": int(sizes.max(initial=1)),
+        **({"model": recipe.reading.model} if kind.embedding else {}),
     }
 
 
-def score_facts(pool: Pool, read: ImportedScores, end: str) -> Facts:
+def score_facts(pool: Pool, read: ImportedScores) -> Facts:
     """Describe the scores that were joined to a pool."""
-    about = asdict(read) | {"columns": list(read.columns), "unmatched_ids": list(read.unmatched_ids)}
-    return about | {"file_rows": about.pop("rows"), "pool": pool.name, "rows": len(pool), "end": end}
+    about = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(read).items()}
+    return about | {"file_rows": about.pop("rows"), "pool": pool.name, "rows": len(pool)}
 
 
 def write_scores(pool: Pool, workspace: Workspace, out: Path) -> Facts:
@@ -143,6 +152,12 @@ def write_scores(pool: Pool, workspace: Workspace, out: Path) -> Facts:
     columns = collect_scores(list_runs(workspace, pool.fingerprint))
     rows = write_score_file(pool, columns, out)
     return {"pool": pool.name, "file": str(out), "rows": rows, "scores": list(columns)}
+
+
+def log_warm_ups(runs: Sequence[Run], tracker: Tracker | None, workspace: Workspace) -> Facts:
+    """Send the warm-up curves of measurements to a tracker; return what was sent, {} if none was asked for."""
+    curves = [curve for run in {run.id: run for run in runs}.values() for curve in warm_up_curves(run)]
+    return {} if tracker is None else {"curves": asdict(send_curves(curves, tracker, workspace))}
 
 
 def overlap_facts(benchmark: Benchmark, pool: Pool) -> Facts:
@@ -163,6 +178,15 @@ def add_tags(recipe: Recipe, pool: Pool, words: Sequence[str]) -> Recipe:
             raise RecipeError(f"--tag {word}: '{name}' is given twice. Give one file with all its rows.")
         tags[name] = pool.rows["id"].take(pa.array(find_file_rows(pool, Path(file).expanduser()))).to_pylist()
     return parse_recipe(recipe.model_dump(by_alias=True) | {"tags": tags}, "command line")
+
+
+def add_given(recipe: Recipe, pool: Pool, files: Sequence[Path]) -> tuple[Recipe, Facts]:
+    """Return the recipe with the rows that files list as used already, and what the pool does not have of them."""
+    if not files:
+        return recipe, {}
+    given = find_given_rows(pool, files)
+    recipe = parse_recipe(recipe.model_dump(by_alias=True) | {"given": given.ids}, "command line")
+    return recipe, {"unmatched": given.unmatched, "unmatched_rows": given.unmatched_rows}
 
 
 def require_run(recipe: Recipe, pool: Pool, workspace: Workspace) -> Run:
@@ -193,8 +217,37 @@ def check_influence(
 
 def curate_run(recipe: Recipe, pool: Pool, run: Run, out: Path, **options: Any) -> Facts:
     """Select and write; return what was written, where, and how much. The options are those of `curate`."""
-    result = curate.curate(recipe, pool, run, out, **options)
+    return _curate_facts(curate.curate(recipe, pool, run, out, **options))
+
+
+def _curate_facts(result: curate.CurateResult) -> Facts:
     return {k: str(v) if isinstance(v, Path) else v for k, v in asdict(result).items() if v is not None}
+
+
+def export_for(recipe: Recipe, pool: Pool, run: Run, trainer: str, folder: Path, **options: Any) -> Facts:
+    """Write a folder for a trainer; return what `curate_run` does, the folder, its further files and what trains in it.
+
+    The options are those of `curate`.
+    """
+    written = write_trainer_folder(recipe, pool, run, trainer, folder, **options)
+    about = {"trainer": trainer, "folder": str(folder), "files": list(written.files), "command": written.command}
+    return _curate_facts(written.exported) | about
+
+
+def push_export(name: str, write: Callable[[], Facts], *, public: bool, yes: bool) -> Facts:
+    """Write an export as a bundle, and send it to the hub, or only show what would be sent; return the facts of both.
+
+    `write` returns those of `curate_run`.
+    """
+    from core.output import hub_push  # imports the hub's client
+
+    repository = hub_push.find_repository(name, public=public)  # before anything is written
+    written = write()
+    scores = written.get("scores")
+    push = hub_push.plan_push(repository, Path(written["chosen"]), Path(scores) if scores else None)
+    if yes:
+        push = hub_push.send(push, f"Add {written['rows']:,} selected rows")
+    return written | {"push": asdict(push)}
 
 
 def is_manifest(source: str) -> bool:

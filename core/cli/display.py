@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from core.cli.arguments import Facts
-from core.columns import cut_in_words
+from core.columns import cut_in_words, duplicates_of
 from core.measurement import find_column
 from core.measurement.stage_times import STAGES
 from core.progress import format_duration
@@ -31,6 +31,8 @@ LABELS = {
     "set_aside": "skipped rows",
     "shortfall": "unfilled budget",
     "sha256": "SHA-256",
+    "unmatched_rows": "used rows that the pool does not have",
+    "used": "rows used already",
     "without": "rows without a position",
     "without_response": "rows without a response",
 }
@@ -52,6 +54,10 @@ ANSWER_PROBLEMS = {
 def in_words(command: str, facts: Facts) -> Facts:
     """Return the facts of a command with labels, units and tables for people."""
     shown = COMMANDS[command](facts) if command in COMMANDS else facts
+    if "unmatched_rows" in facts:  # of files of rows used already
+        names = f" (such as {', '.join(facts['unmatched_rows'])})" if facts["unmatched"] else ""
+        shown = shown | {"unmatched_rows": f"{facts['unmatched']:,}{names}"}
+        del shown["unmatched"]
     return {LABELS.get(name, name): value for name, value in shown.items()}
 
 
@@ -76,11 +82,11 @@ def _imported(facts: Facts) -> Facts:
     unknown, ids = f"{facts['unmatched']:,}", ", ".join(facts["unmatched_ids"])
     return {
         "pool": facts["pool"],
-        "scores": ", ".join(facts["columns"]),
+        "scores": ", ".join(f"{one} (low is good)" if one in facts["low"] else one for one in facts["columns"]),
         "rows with scores": f"{facts['matched']:,} of {facts['rows']:,}",
         "ids that the pool does not have": f"{unknown} (such as {ids})" if ids else unknown,
         "ids given twice": f"{facts['repeated']:,} (the last counts)" if facts["repeated"] else "0",
-        "rank by one with": f"--method imported --set field={facts['columns'][0]} --set end={facts['end']}",
+        "rank by one with": f"--method imported --set field={facts['columns'][0]}",
     }
 
 
@@ -97,12 +103,15 @@ def _overlap(facts: Facts) -> Facts:
 
 
 def _duplicates(facts: Facts) -> Facts:
+    kind = duplicates_of(facts["column"])
+    assert kind is not None
     return {
         "pool": facts["pool"],
         "rows": facts["rows"],
         "exact duplicates": facts["exact_duplicates"],
-        "near-duplicates": f"{facts['near_duplicates']:,} (column {facts['column']})",
+        f"{kind.name}s": f"{facts[kind.key]:,} (column {facts['column']})",
         "groups": f"{facts['groups']:,}, the largest of {facts['largest_group']:,} rows" if facts["groups"] else "none",
+        **({"embeddings by": facts["model"]} if kind.embedding else {}),
     }
 
 
@@ -124,6 +133,7 @@ def _measure(facts: Facts) -> Facts:
     shown["truncated rows"] = f"{cut['rows']:,}: {cut_in_words(cut)}" if cut["rows"] else 0
     shown["time"] = _times([(*STAGES.get(kind, (kind, "")), seconds) for kind, seconds in facts["seconds"].items()])
     shown["total time"] = format_duration(sum(facts["seconds"].values()))
+    shown |= _curves(facts)
     if "others" in facts:
         shown["other methods"] = [{"method": other["also"], "run": other["run"]} for other in facts["others"]]
     return shown | {"warnings": facts["warnings"]}
@@ -159,6 +169,23 @@ def _select(facts: Facts) -> Facts:
     if "coverage_share" in own:
         own["coverage_share"] = _percent(own["coverage_share"])
     return {name: value for name, value in shown.items() if name != "facts"} | own
+
+
+def _export(facts: Facts) -> Facts:
+    facts = dict(facts)
+    push = facts.pop("push", None)
+    shown = _select(facts)
+    if push is None:
+        return shown
+    shown["repository"] = f"{push['url']} ({'private' if push['private'] else 'public'})"
+    shown["builds on"] = push["revision"] or "nothing: the repository is new"
+    shown["files"] = [
+        {"file": file["name"], "size": format_size(file["bytes"]), "replaces": "yes" if file["replaces"] else ""}
+        for file in push["files"]
+    ]
+    shown["notices"] = list(push["notices"])
+    shown["sent"] = push["commit"] or "nothing; add --yes to send these files"
+    return shown
 
 
 def _replay(facts: Facts) -> Facts:
@@ -204,7 +231,17 @@ def _prove(facts: Facts) -> Facts:
     shown |= {name: facts[name] for name in ("folder", "trainings", "collected", "missing") if name in facts}
     costs = {k: v for k, v in facts["cost"].items() if k.endswith("_seconds") and isinstance(v, int | float)}
     shown |= {COSTS.get(name, name): format_duration(seconds) for name, seconds in costs.items()}
+    shown |= _curves(facts)
     return shown | ({"result": facts["headline"]} if facts.get("headline") else {})
+
+
+def _curves(facts: Facts) -> Facts:
+    if "curves" not in facts:
+        return {}
+    sent = facts["curves"]
+    before = f", {sent['sent_before']:,} before" if sent["sent_before"] else ""
+    where = f", files in {sent['folder']}" if sent["folder"] else ""
+    return {"curves": f"{sent['sent']:,} sent to {sent['to']}{before}, project {sent['project']}{where}"}
 
 
 def _verdict(each: Mapping[str, Any]) -> Facts:
@@ -265,6 +302,7 @@ COMMANDS: dict[str, Callable[[Facts], Facts]] = {
     "measure": _measure,
     "estimate": _estimate,
     "select": _select,
+    "export": _export,
     "run": _select,
     "replay": _replay,
     "check_influence": _check_influence,

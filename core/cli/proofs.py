@@ -2,17 +2,19 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from core.cli.arguments import Facts
 from core.cli.commands import require_run
 from core.errors import RecipeError
+from core.output.curves import Tracker, proof_curves, send_curves
 from core.progress import Reporter
 from core.proof.arms import parse_arms
 from core.proof.design import Design, ProofOptions, design_proof, suggested_rates, suggested_work
 from core.proof.prove import estimate_proof, prove
-from core.proof.stored import begin_proof
+from core.proof.stored import Proof, begin_proof
 from core.schema import Pool
 from core.selection.recipe import ReadingPart, parse_recipe
 from core.workspace.folder import Workspace
@@ -91,6 +93,7 @@ def prove_pool(
     *,
     estimate: bool = False,
     write: Path | None = None,
+    log_to: Tracker | None = None,
 ) -> Facts:
     """Run a proof, or only estimate it, or write the folder that another trainer runs it from; return its facts."""
     design = design_proof(options, pool, workspace, report, require_run)
@@ -100,7 +103,14 @@ def prove_pool(
         return {"id": design.plan.id, "plan": design.plan.as_data(), "runs": [], "verdicts": []} | estimate_proof(
             design
         )
-    return prove(design, report).as_data()
+    return _log(prove(design, report), log_to, workspace)
+
+
+def _log(proof: Proof, tracker: Tracker | None, workspace: Workspace) -> Facts:
+    """Return the facts of a proof, and what was sent to a tracker, if one was asked for."""
+    return proof.as_data() | (
+        {} if tracker is None else {"curves": asdict(send_curves(proof_curves(proof), tracker, workspace))}
+    )
 
 
 def _write(design: Design, workspace: Workspace, folder: Path) -> Facts:
@@ -111,11 +121,13 @@ def _write(design: Design, workspace: Workspace, folder: Path) -> Facts:
     return proof.as_data() | {"folder": str(folder), "trainings": len(runs)}
 
 
-def collect_proof(words: Sequence[str], workspace: Workspace, report: Reporter) -> Facts:
+def collect_proof(
+    words: Sequence[str], workspace: Workspace, report: Reporter, *, log_to: Tracker | None = None
+) -> Facts:
     """Read the results in the folder of `collect FOLDER`; return the facts of the proof and what is missing."""
     if words[0] != COLLECT or len(words) != 2:
         raise RecipeError("Write `prove POOL`, or `prove collect FOLDER` with the folder that `prove --write` made.")
     from core.proof.collect import collect_results
 
     collected = collect_results(Path(words[1]), workspace, report)
-    return collected.proof.as_data() | {"collected": collected.found, "missing": list(collected.missing)}
+    return _log(collected.proof, log_to, workspace) | {"collected": collected.found, "missing": list(collected.missing)}

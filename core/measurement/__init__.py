@@ -20,7 +20,8 @@ start_model           whether calibration starts from a base or a tuned model
 runs                  finished runs in the workspace
 lookup                the finished run that serves a method
 run_data              what a run was made from: stages, trained state, columns
-recipe_inputs         the pool, runs and near-duplicates that a recipe names
+recipe_inputs         the pool, runs and duplicates that a recipe names
+semantic_duplicates   rows with nearly the same embedding
 cost, trial           estimates, scaled up from a trial on a few rows
 stage_times           time by stage: of a run, and of one to come
 activation_files      active neurons on disk

@@ -11,11 +11,15 @@ from numpy.typing import NDArray
 from core.columns import Column, Signals
 from core.errors import MethodError
 from core.measurement.measurement import Measurement, Result
+from core.measurement.runs import list_runs
 from core.methods.imported import Imported
 from core.pool.nested_fields import get_field, iter_fields, to_number
-from core.pool.pool_columns import load_columns
+from core.pool.pool_columns import load_columns, remove_column
 from core.pool.pools import iter_originals
 from core.schema import Columns, Pool
+from core.workspace.deletion import delete_items
+from core.workspace.folder import Workspace
+from core.workspace.inventory import take_inventory
 
 if TYPE_CHECKING:
     from core.measurement.stages import PoolStages
@@ -77,3 +81,16 @@ def numeric_fields(pool: Pool) -> dict[str, int]:
     for row in iter_originals(pool, SAMPLE_ROWS):
         counts.update(name for name, value in iter_fields(row) if isfinite(to_number(value)))
     return dict(counts.most_common())
+
+
+def remove_scores(pool: Pool, column: str, workspace: Workspace) -> None:
+    """Remove a column score@NAME of a pool, and the runs that ranked by it: the name may get other numbers later.
+
+    Raise WorkspaceError, before anything is removed, if a job uses one of these runs.
+    """
+    runs = [run for run in list_runs(workspace, pool.fingerprint) if run.method["name"] == Imported.name]
+    ids = {run.id for run in runs if run.method["params"].get("field") == column}
+    if ids:
+        inventory = take_inventory(workspace)
+        delete_items(workspace, inventory, [item for item in inventory.of_kind("runs") if item.key in ids])
+    remove_column(workspace.root, pool.fingerprint, column)

@@ -113,6 +113,11 @@ def _same_files(run: Run, method: Method) -> bool:
 
 def find_signal(workspace: Workspace, pool: Pool, signal: str, reading: Reading) -> Run | None:
     """Return the newest run under this reading that has a signal, of any method; None if there is none."""
-    runs = list_runs(workspace, pool.fingerprint)
+    return newest_with(workspace, pool.fingerprint, signal, reading)
+
+
+def newest_with(workspace: Workspace, fingerprint: str, signal: str, reading: Reading) -> Run | None:
+    """Do as `find_signal`, for the pool with this fingerprint."""
+    runs = list_runs(workspace, fingerprint)
     fitting = (run for run in runs if signal in signals_of(run) and reads_alike(run, reading))
     return next((run for run in fitting if run.is_whole()), None)

@@ -1,23 +1,43 @@
-"""Inputs of a recipe: its pool, the runs of its methods, the near-duplicates that it names."""
+"""Inputs of a recipe: its pool, the runs of its methods, the duplicates that it names."""
 
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from core.columns import near_duplicate_similarity
+from core.algorithms.vector_blocks import VectorBlocks
+from core.columns import Duplicates
 from core.errors import RecipeError
+from core.measurement.lookup import find_signal
+from core.measurement.run_data import base_parts
 from core.measurement.runs import Run
+from core.measurement.semantic_duplicates import find_semantic_duplicates
+from core.methods import build_method
+from core.methods.imported import Imported
 from core.pool.near_duplicates import duplicate_column, find_near_duplicates, load_near_duplicates
+from core.pool.outside_scores import list_scores
 from core.pool.pools import load_pool, open_pool
 from core.progress import Reporter, percent_callback
-from core.schema import FieldMap, Method, Pool
-from core.selection.recipe import Recipe, named_near_duplicates, parse_pool_part
+from core.schema import FieldMap, IntArray, Method, Pool
+from core.selection.recipe import Recipe, named_duplicates, parse_pool_part
 from core.workspace.folder import Workspace
 from core.workspace.shards import ALONE, Shard
 
 FINGERPRINT = re.compile(r"[0-9a-f]{32}")
+EMBEDS = "lowest_nll"  # the method that measures embeddings and no more
+
+
+def with_good_end(recipe: Recipe, pool: Pool, workspace: Workspace) -> Recipe:
+    """Complete the recipe of an imported score with the good end that was named on import; other recipes stay."""
+    method = recipe.method
+    stored = list_scores(workspace.root, pool.fingerprint) if method.name == Imported.name else {}
+    about = stored.get(str(method.params.get("field")))
+    if about is None or "end" in method.params:
+        return recipe
+    params = {**method.params, "end": about["end"]}
+    return recipe.model_copy(update={"method": method.model_copy(update={"params": params})})
 
 
 def open_source(part: dict[str, Any], workspace: Workspace, report: Reporter, *, task: str | None = None) -> Pool:
@@ -91,10 +111,43 @@ def measure_methods(
     )
 
 
+def filter_methods(recipe: Recipe) -> list[Method]:
+    """Return the methods that measure what filters of the recipe need: embeddings, for semantic duplicates."""
+    embeds = any(kind.embedding for kind in named_duplicates(recipe).values())
+    return [build_method(EMBEDS, {})] if embeds and recipe.method.name != EMBEDS else []
+
+
 def find_recipe_duplicates(recipe: Recipe, pool: Pool, workspace: Workspace, report: Reporter) -> None:
-    """Find the near-duplicates that a recipe names, unless stored already: a measurement without a model."""
-    for column in sorted(named_near_duplicates(recipe)):
-        find_near_duplicates(pool, workspace, near_duplicate_similarity(column) or 1.0, report)
+    """Find the duplicates that a recipe names, unless stored already. No model runs: RecipeError if one has to."""
+    for column, kind in named_duplicates(recipe).items():
+        find_duplicates(kind, kind.similarity(column), recipe, pool, workspace, report)
+
+
+def find_duplicates(
+    kind: Duplicates,
+    similarity: float,
+    recipe: Recipe,
+    pool: Pool,
+    workspace: Workspace,
+    report: Reporter,
+    shard: Shard = ALONE,
+) -> IntArray:
+    """Return the row that each row repeats (N,), -1 for none: by words, or by embeddings under the recipe's reading.
+
+    RecipeError if no model has measured those embeddings.
+    """
+    if not kind.embedding:
+        return find_near_duplicates(pool, workspace, similarity, report, shard)
+    if kind.embedding == "response_embedding" and pool.rows["response"].null_count == len(pool):
+        raise RecipeError(f"{pool.name} has no responses, so their embeddings cannot be compared. Compare the prompts.")
+    run = find_signal(workspace, pool, "base", recipe.reading.reading())
+    if run is None:
+        raise RecipeError(
+            f"{recipe.reading.model} has not measured the embeddings of this pool with these settings. First run, with "
+            f"the options of the model: python -m core measure {pool.source} --method {EMBEDS}"
+        )
+    vectors = VectorBlocks(len(pool), partial(base_parts(workspace, run).blocks, kind.embedding))
+    return find_semantic_duplicates(run, vectors, kind, similarity, workspace, report)
 
 
 def resolve_duplicates(recipe: Recipe, pool: Pool, workspace: Workspace) -> Recipe:

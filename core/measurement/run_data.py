@@ -1,14 +1,16 @@
 """Stored data of finished runs, loaded without a model: stages, trained state, columns, artifacts."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from core.errors import WorkspaceError
 from core.measurement import measurement_of
 from core.measurement.runs import Run
+from core.measurement.semantic_duplicates import load_semantic_duplicates
 from core.methods.combined import merge_columns
 from core.pool.near_duplicates import load_near_duplicates
 from core.pool.pool_columns import load_columns
-from core.schema import Measured
+from core.schema import Measured, Reading
 from core.workspace.files import damaged_files
 from core.workspace.folder import Workspace
 from core.workspace.parts import PLAN, Parts
@@ -50,10 +52,12 @@ def damaged_data(workspace: Workspace, run: Run) -> list[Path]:
 
 
 def load_measured(run: Run) -> Measured:
-    """Load the columns of a run as read-only arrays, its artifacts, and the pool's near-duplicates and columns."""
+    """Load the columns of a run as read-only arrays, its artifacts, and the pool's duplicates and columns."""
     loaded = _load_combined(run) if run.members else _load_one(run)
     stored = run.folder.parents[1], run.pool_id
-    of_pool = {"near_duplicates": load_near_duplicates(*stored), "pool_columns": load_columns(*stored)}
+    model = replace(Reading(**run.reading), revision=run.model["revision"])
+    semantic = {name: rows.repeats for name, rows in load_semantic_duplicates(*stored, model).items()}
+    of_pool = {"duplicates": load_near_duplicates(*stored) | semantic, "pool_columns": load_columns(*stored)}
     return Measured(run.pool_id, loaded.columns, {**loaded.artifacts, **of_pool})
 
 

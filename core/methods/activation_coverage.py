@@ -14,7 +14,7 @@ Source: MADS, https://arxiv.org/abs/2605.30857. Its abstract fixes "activation s
 a core set of 15%. The mean over response tokens, k = 1% of a layer and g = √ are this project's reading.
 
 The gains of the whole pool are measured once, with the active neurons; under a filter the search runs again over the
-eligible rows, because other rows give another order.
+eligible rows, because other rows give another order. If some rows are used already, it begins with their counts.
 """
 
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ from core.algorithms.active_neurons import ActiveNeurons
 from core.algorithms.greedy_coverage import coverage_gains, total_coverage
 from core.methods.params import BaseMethod, measure_param, number, option
 from core.methods.ranking import exclusions, missing_response, rank_rows, split_eligible
-from core.schema import BoolArray, IntArray, Measured, Order, Prefer, Progress, ignore_progress
+from core.schema import NO_ROWS, BoolArray, IntArray, Measured, Order, Prefer, Progress, ignore_progress
 
 
 @dataclass(frozen=True)
@@ -76,29 +76,34 @@ class ActivationCoverage(BaseMethod):
         return np.flatnonzero((np.diff(states.indptr) > 0) & ~missing_response(measured))
 
     def gains(
-        self, states: ActiveNeurons, rows: IntArray, *, on_pick: Progress = ignore_progress
+        self, states: ActiveNeurons, rows: IntArray, *, used: IntArray = NO_ROWS, on_pick: Progress = ignore_progress
     ) -> NDArray[np.float64]:
-        """Return (N,) gains in the greedy order of `rows`; NaN for other rows."""
-        return coverage_gains(states, rows, g=self.growth, tau=self.tau, on_pick=on_pick)
+        """Return (N,) gains in the greedy order of `rows` after the `used` ones; NaN for other rows."""
+        return coverage_gains(states, rows, used=used, g=self.growth, tau=self.tau, on_pick=on_pick)
 
-    def order(self, measured: Measured, eligible: BoolArray, *, seed: int) -> Order:
-        """Order rows by gain; `seed` is unused. Searches again if a filter excludes some rows."""
+    def order(self, measured: Measured, eligible: BoolArray, *, seed: int, used: IntArray = NO_ROWS) -> Order:
+        """Order rows by gain; `seed` is unused. Searches again if a filter excludes some rows, or some are used."""
         gains = measured.need("coverage_gain")
         candidates, excluded = split_eligible(exclusions(eligible, missing_response(measured), np.isfinite(gains)))
         values = None
-        if len(candidates) < np.isfinite(gains).sum():
-            gains = values = self.gains(measured.need("activations"), candidates)
-        return Order(rank_rows(gains, candidates, prefer=self.prefer), excluded, values)
+        if len(candidates) < np.isfinite(gains).sum() or len(used):
+            candidates = np.setdiff1d(candidates, used)
+            gains = values = self.gains(measured.need("activations"), candidates, used=used)
+        return Order(np.concatenate([used, rank_rows(gains, candidates, prefer=self.prefer)]), excluded, values)
 
     def facts(self, measured: Measured, order: Order, rows: IntArray) -> dict[str, Any]:
-        """Return f of the selected rows, f of the whole pool, and their ratio (None if f(pool) is 0)."""
+        """Return f of the selected and the used rows, f of the whole pool, and their ratio (None if f(pool) is 0)."""
         states: ActiveNeurons = measured.need("activations")
-        part, whole = (total_coverage(states, some, g=self.growth, tau=self.tau) for some in (rows, None))
-        return {"coverage": part, "coverage_of_pool": whole, "coverage_share": part / whole if whole else None}
+        covering = np.concatenate([order.used, rows])
+        part, whole = (total_coverage(states, some, g=self.growth, tau=self.tau) for some in (covering, None))
+        with_used = {"with_used": len(order.used)} if len(order.used) else {}
+        share = part / whole if whole else None
+        return {"coverage": part, "coverage_of_pool": whole, "coverage_share": share} | with_used
 
     def facts_in_words(self, facts: Mapping[str, Any]) -> list[str]:
         """Return a sentence on the coverage reached."""
         if facts.get("coverage_share") is None:
             return []
         part, whole, share = facts["coverage"], facts["coverage_of_pool"], facts["coverage_share"]
-        return [f"The rows reach {share:.1%} of the pool's coverage: f(S) = {part:,.1f} of f(pool) = {whole:,.1f}."]
+        rows = f"The rows, with the {facts['with_used']:,} used already," if facts.get("with_used") else "The rows"
+        return [f"{rows} reach {share:.1%} of the pool's coverage: f(S) = {part:,.1f} of f(pool) = {whole:,.1f}."]

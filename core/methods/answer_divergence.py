@@ -11,7 +11,7 @@ subject is excluded only because the model is sure of it:
 
     webster   (default) the next row comes from the bin with the highest  size / (rows selected + ½), its best
               remaining one. Shares follow the sizes as closely as whole rows can, exactly, and a larger budget only
-              adds rows.
+              adds rows. Rows that are used already count as selected.
     release   for one budget B of N rows, the rule of the authors' code (`select_by_release_rule`). Subsets of other
               budgets do not nest, and it mostly gives a few rows less than B. In the order its rows come first and
               then all other rows, by score; `Order.fixed` holds the release's, and `facts` counts the selected ones.
@@ -36,8 +36,8 @@ from numpy.typing import NDArray
 from core.algorithms.apportionment import interleave_by_seats
 from core.algorithms.semantic_bins import BinTree
 from core.methods.params import BaseMethod, measure_param, number, option, param
-from core.methods.ranking import exclusions, group_rows, missing_response, rank_rows, split_eligible
-from core.schema import BoolArray, FloatArray, IntArray, Measured, Order, Prefer
+from core.methods.ranking import exclusions, group_rows, missing_response, put_first, rank_rows, split_eligible
+from core.schema import NO_ROWS, BoolArray, FloatArray, IntArray, Measured, Order, Prefer
 
 NO_BIN = "no semantic bin"
 MIN_BIN_ROWS = 3  # of a bin that the release takes top and bottom rows from
@@ -141,7 +141,7 @@ class AnswerDivergence(BaseMethod):
         """Return divergence, w · D + (1 − w) · I in [0, 1]; NaN for rows with fewer than two answers."""
         return {"divergence": self._divergence(measured)}
 
-    def order(self, measured: Measured, eligible: BoolArray, *, seed: int) -> Order:
+    def order(self, measured: Measured, eligible: BoolArray, *, seed: int, used: IntArray = NO_ROWS) -> Order:
         """Order rows by the quotas of their bins; `seed` is unused here, the measurement has used it."""
         score, bin_of = self._divergence(measured), self.bin_of(measured)
         excluded_by = exclusions(eligible, missing_response(measured), np.isfinite(score)) | {NO_BIN: bin_of < 0}
@@ -149,7 +149,8 @@ class AnswerDivergence(BaseMethod):
         bins = group_rows(bin_of, candidates)
         if self.quota == "webster":
             orders = [rank_rows(score, rows, prefer=self._preferred_end) for rows in bins]
-            return Order(interleave_by_seats(orders, [float(len(rows)) for rows in orders]), excluded)
+            sizes = [float(len(rows)) for rows in orders]
+            return Order(interleave_by_seats(put_first(used, bin_of, orders), sizes), excluded)
         first = select_by_release_rule(score, bins, self.released_rows, pick=self.pick)
         rest = rank_rows(score, np.setdiff1d(candidates, first), prefer=self._preferred_end)
         return Order(np.concatenate([first, rest]), excluded, fixed=first)

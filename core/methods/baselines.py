@@ -11,7 +11,7 @@ import numpy as np
 
 from core.methods.params import BaseMethod
 from core.methods.ranking import FILTERED, NO_RESPONSE, exclusions, missing_response, rank_rows, split_eligible
-from core.schema import BoolArray, Measured, Order, Prefer
+from core.schema import NO_ROWS, BoolArray, IntArray, Measured, Order, Prefer
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Random(BaseMethod):
     ranks_by: ClassVar[str] = "random.rank"  # its own rank: there is no score behind it
     prefer: ClassVar[Prefer] = "low"
 
-    def order(self, measured: Measured, eligible: BoolArray, *, seed: int) -> Order:
+    def order(self, measured: Measured, eligible: BoolArray, *, seed: int, used: IntArray = NO_ROWS) -> Order:
         """Shuffle the whole pool once and keep the eligible rows: a filter never reorders the others.
 
         Rows without a response are excluded, as by every other method, unless no row has one.
@@ -46,8 +46,8 @@ class _ByColumn(BaseMethod):
     ranks_by: ClassVar[str]
     prefer: ClassVar[Prefer]
 
-    def order(self, measured: Measured, eligible: BoolArray, *, seed: int) -> Order:
-        """Order rows by the column; `seed` is unused."""
+    def order(self, measured: Measured, eligible: BoolArray, *, seed: int, used: IntArray = NO_ROWS) -> Order:
+        """Order rows by the column; `seed` and `used` are unused."""
         values = measured.need(self.ranks_by)
         excluded_by = exclusions(eligible, measured.need("response_tokens") == 0, np.isfinite(values))
         candidates, excluded = split_eligible(excluded_by)

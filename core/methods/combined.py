@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from core.errors import MethodError
 from core.methods.params import BaseMethod, measure_param, number, option, param, written_params
 from core.methods.ranking import FILTERED, split_eligible
-from core.schema import BoolArray, Columns, Measured, Method, Order, Prefer
+from core.schema import NO_ROWS, BoolArray, Columns, IntArray, Measured, Method, Order, Prefer
 
 LABEL = "Combination"
 NAME = "combined"
@@ -100,10 +100,10 @@ class Combined(BaseMethod):
         all_rows = np.ones(len(measured), np.bool_)
         return columns | {NAME: self._combined_score(self._ranks(self._orders(measured, all_rows, 0), len(measured)))}
 
-    def order(self, measured: Measured, eligible: BoolArray, *, seed: int) -> Order:
-        """Order rows by the rule; `seed` is passed to the members."""
+    def order(self, measured: Measured, eligible: BoolArray, *, seed: int, used: IntArray = NO_ROWS) -> Order:
+        """Order rows by the rule; `seed` and `used` are passed to the members."""
         n = len(measured)
-        orders = self._orders(measured, eligible, seed)
+        orders = self._orders(measured, eligible, seed, used)
         places = self._ranks(orders, n)
         candidates, excluded = split_eligible(self._excluded_by(orders, places))
         key = self._sort_key(places)
@@ -116,8 +116,8 @@ class Combined(BaseMethod):
         inputs = measured.artifacts.get("members") or (measured,) * len(self.parts)
         return list(zip(self.parts, inputs, strict=True))
 
-    def _orders(self, measured: Measured, eligible: BoolArray, seed: int) -> list[Order]:
-        return [part.order(each, eligible, seed=seed) for part, each in self._member_inputs(measured)]
+    def _orders(self, measured: Measured, eligible: BoolArray, seed: int, used: IntArray = NO_ROWS) -> list[Order]:
+        return [part.order(each, eligible, seed=seed, used=used) for part, each in self._member_inputs(measured)]
 
     def _ranks(self, orders: Sequence[Order], n: int) -> NDArray[np.float64]:
         """Return (M, n) the rank of each row in each order; ∞: none."""

@@ -38,8 +38,8 @@ from core.algorithms.apportionment import interleave_by_seats
 from core.errors import MethodError
 from core.methods.group_weights import parse_group_weights, weigh_groups
 from core.methods.params import BaseMethod, measure_param, number, option, param
-from core.methods.ranking import FILTERED, NO_RESPONSE, NOT_MEASURED, group_rows, rank_rows, split_eligible
-from core.schema import BoolArray, FloatArray, IntArray, Measured, Order, Prefer
+from core.methods.ranking import FILTERED, NO_RESPONSE, NOT_MEASURED, group_rows, put_first, rank_rows, split_eligible
+from core.schema import NO_ROWS, BoolArray, FloatArray, IntArray, Measured, Order, Prefer
 
 OUTSIDE_BAND = "outside the ΔNLL band"
 NO_GROUP = "no group"
@@ -153,7 +153,7 @@ class EntropyShift(BaseMethod):
             in_band[rows_in_nll_band(delta_nll, one, self.gamma)] = True
         return {"delta_nll": delta_nll, "delta_entropy": delta_entropy, "in_nll_band": in_band}
 
-    def order(self, measured: Measured, eligible: BoolArray, *, seed: int) -> Order:
+    def order(self, measured: Measured, eligible: BoolArray, *, seed: int, used: IntArray = NO_ROWS) -> Order:
         """Order rows in the ΔNLL band by delta_entropy; `seed` is unused, the measurement used it."""
         delta_nll, delta_entropy = _shifts(measured)
         excluded_by = {FILTERED: ~eligible, NO_RESPONSE: measured.need("response_tokens") == 0}
@@ -171,6 +171,7 @@ class EntropyShift(BaseMethod):
             return Order(orders[0], excluded)
         sizes = np.array([len(rows) for rows in groups])
         weights = weigh_groups(self.group_weights, measured.need("shift_groups"), sizes)
+        orders = put_first(used, measured.need("shift_group"), orders)
         return Order(interleave_by_seats(orders, weights), excluded)
 
     def facts(self, measured: Measured, order: Order, rows: IntArray) -> dict[str, Any]:

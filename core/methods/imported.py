@@ -14,7 +14,7 @@ import numpy as np
 
 from core.methods.params import BaseMethod, measure_param, option, param
 from core.methods.ranking import exclusions, missing_response, rank_rows, split_eligible
-from core.schema import BoolArray, Measured, Order, Prefer
+from core.schema import NO_ROWS, BoolArray, IntArray, Measured, Order, Prefer
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ class Imported(BaseMethod):
         """The end that `end` names."""
         return self.end
 
-    def order(self, measured: Measured, eligible: BoolArray, *, seed: int) -> Order:
-        """Order rows by the number; `seed` is unused."""
+    def order(self, measured: Measured, eligible: BoolArray, *, seed: int, used: IntArray = NO_ROWS) -> Order:
+        """Order rows by the number; `seed` and `used` are unused."""
         values = measured.need("imported")
         candidates, excluded = split_eligible(exclusions(eligible, missing_response(measured), np.isfinite(values)))
         return Order(rank_rows(values, candidates, prefer=self.prefer), excluded)

@@ -28,7 +28,7 @@ from core.algorithms.influences import Influences, round_robin
 from core.errors import MethodError
 from core.methods.params import BaseMethod, measure_param, number, option, param
 from core.methods.ranking import exclusions, rank_rows, split_eligible
-from core.schema import BoolArray, Measured, Order, Prefer
+from core.schema import NO_ROWS, BoolArray, IntArray, Measured, Order, Prefer
 
 NAME = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
 ENDINGS = re.compile(r"(\.(jsonl?|ndjson|csv|tsv|parquet|gz))+$", re.IGNORECASE)
@@ -166,8 +166,8 @@ class PreferenceInfluence(BaseMethod):
         less = {f"less.{target}": influences.best(target, "sft") for target in influences.targets}
         return {"influence": influences.best(self.ranking_target, self.objective)} | rose | less
 
-    def order(self, measured: Measured, eligible: BoolArray, *, seed: int) -> Order:
-        """Order rows by influence, or by sub-tasks in turn; `seed` is unused."""
+    def order(self, measured: Measured, eligible: BoolArray, *, seed: int, used: IntArray = NO_ROWS) -> Order:
+        """Order rows by influence, or by sub-tasks in turn; `seed` and `used` are unused."""
         values = self._influences(measured).of(self.ranking_target, self.objective)
         finite = np.asarray(np.isfinite(values).all(axis=1))
         excluded_by = exclusions(eligible, measured.need("response_tokens") == 0, finite)

@@ -3,7 +3,7 @@
 Every row of the pool ends in exactly one place: in the order, or excluded under one reason.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -41,6 +41,19 @@ def group_rows(group: IntArray, rows: IntArray) -> list[IntArray]:
     grouped = rows[np.argsort(group[rows], kind="stable")]
     ends = np.searchsorted(group[grouped], np.arange(group.max(initial=-1) + 2))
     return [grouped[a:b] for a, b in pairwise(ends.tolist())]
+
+
+def put_first(used: IntArray, group: IntArray, orders: Sequence[IntArray]) -> list[IntArray]:
+    """Return the orders of groups 0, 1, ... with the `used` rows of each group at its head, eligible or not.
+
+    `group` (N,): the number of each row's group, −1: none. So the seats of a group begin after its used rows.
+    """
+    if not len(used):
+        return list(orders)
+    is_used = np.zeros(len(group), np.bool_)
+    is_used[used] = True
+    heads = group_rows(group, used[group[used] >= 0])
+    return [np.concatenate([head, rows[~is_used[rows]]]) for head, rows in zip(heads, orders, strict=True)]
 
 
 def missing_response(measured: Measured) -> BoolArray:

@@ -15,6 +15,7 @@ A few prompts per task are enough, and the standard error states how precise the
 without replacement from a finite set, so it is conservative: with every row sampled, no error remains.
 
 Rows inside a task come in seeded random order. Σ n_t = min(B, rows) exactly, and a larger budget only ever adds rows.
+Rows that are used already have the first seats of their tasks.
 `even` is round robin: one row per task in turn (task diversity without weights).
 
 Tasks are the labels of the pool; rows without a label form a task of their own. A pool without labels has tasks derived
@@ -32,8 +33,8 @@ from numpy.typing import NDArray
 
 from core.algorithms.apportionment import interleave_by_seats, shuffle_by_task
 from core.methods.params import BaseMethod, measure_param, number, option, param
-from core.methods.ranking import FILTERED, NO_RESPONSE, NOT_MEASURED, missing_response, split_eligible
-from core.schema import BoolArray, Float64Array, FloatArray, IntArray, Measured, Order, Prefer
+from core.methods.ranking import FILTERED, NO_RESPONSE, NOT_MEASURED, missing_response, put_first, split_eligible
+from core.schema import NO_ROWS, BoolArray, Float64Array, FloatArray, IntArray, Measured, Order, Prefer
 
 NO_TASK = "no task"
 
@@ -120,7 +121,7 @@ class TaskConfidence(BaseMethod):
         task = measured.need("task_code")
         return mean_by_task(self._row_confidence(measured), task, int(task.max(initial=-1)) + 1)
 
-    def order(self, measured: Measured, eligible: BoolArray, *, seed: int) -> Order:
+    def order(self, measured: Measured, eligible: BoolArray, *, seed: int, used: IntArray = NO_ROWS) -> Order:
         """Interleave the rows of all tasks by seats. Weights come from the whole pool, caps from the eligible rows."""
         task, (mean, _, _) = measured.need("task_code"), self.confidence_by_task(measured)
         excluded_by = {FILTERED: ~eligible, NO_RESPONSE: missing_response(measured), NO_TASK: task < 0}
@@ -128,7 +129,8 @@ class TaskConfidence(BaseMethod):
         eligible_task = np.full(len(task), -1, np.int64)
         eligible_task[candidates] = task[candidates]
         weights = np.where(np.isfinite(mean), 1 / mean, 0) if self.allocation == "weighted" else np.ones(len(mean))
-        return Order(interleave_by_seats(shuffle_by_task(eligible_task, len(mean), seed), weights), excluded)
+        orders = put_first(used, task, shuffle_by_task(eligible_task, len(mean), seed))
+        return Order(interleave_by_seats(orders, weights), excluded)
 
     def _row_confidence(self, measured: Measured) -> FloatArray:
         if self.confidence == "continuation":

@@ -4,7 +4,7 @@ Next to `chosen.jsonl` it writes `chosen.manifest.json`, `chosen.recipe.yaml`, `
 and, on request, `chosen.heldout.jsonl` (selected rows held out of training) and `chosen.rejected.jsonl`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,24 +13,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.columns import EXACT_DUPLICATES, SHARED_SIGNALS, count_cut
+from core.errors import RecipeError
 from core.measurement.measure import describe_constant_columns
 from core.measurement.run_data import load_measured
 from core.measurement.runs import Run
 from core.output.dataset_card import build_card
-from core.output.destinations import SUFFIXES, check_destinations, list_inputs, plan_destinations, stage_files
+from core.output.destinations import (
+    BUNDLE,
+    SUFFIXES,
+    WORDS,
+    check_destinations,
+    list_inputs,
+    plan_destinations,
+    stage_files,
+)
 from core.output.manifest import BenchmarkFacts, ModelFacts, ProofFacts, TargetFacts, build_manifest, write_manifest
 from core.output.row_files import sibling_path
 from core.output.writer import ExportResult, write_scores, write_selection
 from core.pool.benchmarks import list_benchmarks
+from core.pool.pools import hub_commit
 from core.proof.headline import describe_verdict, main_verdict
 from core.proof.stored import find_proof
 from core.schema import IntArray, Measured, Method, Order, Pool
 from core.selection.budget import Budget
 from core.selection.holdout import hold_out_rows
-from core.selection.recipe import Recipe, dump_recipe, make_selection, require_near_duplicates, score_columns
+from core.selection.recipe import Recipe, dump_recipe, make_selection, require_duplicates, score_columns
 from core.selection.selection import Selection, describe_shortfall
-from core.selection.tags import tag_lists
-from core.workspace.files import file_digest, write_atomic
+from core.selection.tags import has_id, tag_lists
+from core.workspace.files import file_digest, to_json, write_atomic
 from core.workspace.folder import Workspace
 
 
@@ -45,6 +55,7 @@ class CurateResult:
     rejected: Path | None
     rows: int  # rows in `chosen`
     tokens: int  # response tokens of all selected rows, held out or not
+    used: int | None  # rows used already; None: there are none
     shortfall: str | None  # one sentence if the budget is not filled (core.selection.selection.describe_shortfall)
     sha256: str
     excluded: Mapping[str, int]  # reason -> rows excluded from the order
@@ -56,9 +67,12 @@ class CurateResult:
 
 
 def resolve_recipe(recipe: Recipe, pool: Pool, run: Run) -> Recipe:
-    """Return the recipe with pool fingerprint, mapping and model revision filled in from the run."""
+    """Return the recipe with pool fingerprint, mapping, and revisions of pool and model filled in from the run."""
     fields = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(pool.fields).items()}
-    part = recipe.pool.model_copy(update={"fingerprint": pool.fingerprint, "fields": fields})
+    found = {"fingerprint": pool.fingerprint, "fields": fields}
+    if commit := hub_commit(pool):
+        found |= {"source": pool.source, "revision": commit}  # the source without the revision that it may name
+    part = recipe.pool.model_copy(update=found)
     reading = recipe.reading.model_copy(update={"revision": run.model["revision"]})
     return recipe.model_copy(update={"pool": part, "reading": reading})
 
@@ -71,16 +85,18 @@ def check_outputs(
     *,
     scores: Path | None = None,
     source: Path | None = None,
+    given: Sequence[Path] = (),
     overwrite: bool = False,
+    bundle: bool = False,
 ) -> dict[str, Path]:
     """Return the path of each file that `curate` may write, by role; OutputError if one must not be written.
 
     A recipe file that is run, `source`, is left as it is where the recipe of the export would take its place.
     """
-    paths = plan_destinations(out, recipe.export, scores)
+    paths = plan_destinations(out, recipe.export, scores, bundle=bundle)
     if source is not None and paths["recipe"].exists() and paths["recipe"].samefile(source):
         del paths["recipe"]
-    check_destinations(paths, list_inputs(recipe, pool, workspace, source), overwrite=overwrite)
+    check_destinations(paths, list_inputs(recipe, pool, workspace, source, given), overwrite=overwrite)
     return paths
 
 
@@ -92,18 +108,26 @@ def curate(
     *,
     scores: Path | None = None,
     source: Path | None = None,
+    given: Sequence[Path] = (),
     overwrite: bool = False,
+    bundle: bool = False,
 ) -> CurateResult:
     """Select by the recipe and write all files, or none. The manifest is written last.
 
     scores     where to write ids and every score column
     source     the file that the recipe was read from
+    given      the files that its rows used already were read from
     overwrite  replace files that no earlier export wrote, too
+    bundle     also write the rows in the other format, JSONL or Parquet, and the newest proof of the selection
     """
     workspace = run.folder.parents[1]
-    paths = check_outputs(recipe, pool, workspace, out, scores=scores, source=source, overwrite=overwrite)
+    read: dict[str, Any] = {"source": source, "given": given}
+    paths = check_outputs(recipe, pool, workspace, out, scores=scores, **read, overwrite=overwrite, bundle=bundle)
     measured = load_measured(run)
     selection = make_selection(recipe, pool, measured)
+    shortfall = describe_shortfall(selection, Budget.parse(recipe.budget), len(pool))
+    if shortfall and selection.spent.rows and not len(selection.rows):
+        raise RecipeError(f"No row is selected. {shortfall}")
     facts = recipe.method.build().facts(measured, selection.order, selection.rows)
     cut = count_cut({name: measured.columns[name][selection.rows] for name in SHARED_SIGNALS["tokens"]})
     recipe = resolve_recipe(recipe, pool, run)
@@ -115,6 +139,7 @@ def curate(
             selection.rows,
             exported,
             held_out=held_out_rows,
+            given=selection.order.used,
             targets=collect_targets(run),
             recipe=recipe.as_data(),
             model=dict(run.model),
@@ -126,7 +151,12 @@ def curate(
             proof=find_proof_facts(Workspace(workspace), pool, recipe),
             benchmarks=collect_benchmarks(pool, selection.rows, workspace, measured),
         )
-        write_atomic(staged["card"], build_card(pool, manifest).encode("utf-8"))
+        if "twin" in staged:
+            write_rows(recipe, pool, measured, selection, staged["twin"], held_out_rows, rejected=False)
+        if "proof" in staged and (found := find_proof(Workspace(workspace), pool, recipe)):
+            write_atomic(staged["proof"], to_json(found[0].as_data()))
+        others = {staged[role].name: WORDS[role] for role in BUNDLE if role in staged and staged[role].exists()}
+        write_atomic(staged["card"], build_card(pool, manifest, others=others).encode("utf-8"))
         if "recipe" in staged:
             dump_recipe(recipe, staged["recipe"])
         if "scores" in staged:
@@ -141,7 +171,8 @@ def curate(
         rejected=paths.get("rejected"),
         rows=exported.rows,
         tokens=selection.tokens,
-        shortfall=describe_shortfall(selection, Budget.parse(recipe.budget), len(pool)),
+        used=selection.spent.rows or None,
+        shortfall=shortfall,
         sha256=exported.sha256,
         excluded={reason: len(rows) for reason, rows in selection.order.excluded.items()},
         facts=facts or None,
@@ -177,14 +208,16 @@ def find_held_out_rows(recipe: Recipe, pool: Pool, measured: Measured, rows: Int
         return np.empty(0, np.int64)
     repeats = load_duplicates(part.apart, pool, measured)
     groups = np.where(repeats < 0, np.arange(len(pool)), repeats)
+    used = np.flatnonzero(has_id(pool, recipe.given, "given has"))
+    rows = rows[~np.isin(groups[rows], groups[used])]  # what repeats a row that was trained on is no test
     return hold_out_rows(rows, groups, _task_codes(pool, measured), part.held_out, seed=recipe.seed)
 
 
 def load_duplicates(column: str, pool: Pool, measured: Measured) -> IntArray:
-    """Return (N,) the row that each row repeats, -1: none, by a column of exact or near-duplicates."""
+    """Return (N,) the row that each row repeats, -1: none, by a column of exact, near- or semantic duplicates."""
     if column == EXACT_DUPLICATES:
         return np.asarray(pool.rows[EXACT_DUPLICATES].combine_chunks().fill_null(-1), np.int64)
-    return np.asarray(require_near_duplicates(column, pool, measured))
+    return np.asarray(require_duplicates(column, pool, measured))
 
 
 def _task_codes(pool: Pool, measured: Measured) -> IntArray:
@@ -196,9 +229,19 @@ def _task_codes(pool: Pool, measured: Measured) -> IntArray:
 
 
 def write_rows(
-    recipe: Recipe, pool: Pool, measured: Measured, selection: Selection, out: Path, held_out: IntArray
+    recipe: Recipe,
+    pool: Pool,
+    measured: Measured,
+    selection: Selection,
+    out: Path,
+    held_out: IntArray,
+    *,
+    rejected: bool = True,
 ) -> ExportResult:
-    """Write the selected rows as the recipe's export part defines; `held_out` go to the second file."""
+    """Write the selected rows as the recipe's export part defines; `held_out` go to the second file.
+
+    `rejected`: whether to write the unselected rows, if the recipe asks for them.
+    """
     part = recipe.export
     scores = score_table(recipe.method.build(), measured, selection.order) if part.with_scores else None
     return write_selection(
@@ -208,7 +251,7 @@ def write_rows(
         schema=part.format,
         scores=scores,
         tags=tag_lists(pool, recipe.tags) if part.tags else None,
-        rejected=part.rejected,
+        rejected=part.rejected and rejected,
         tasks=measured.task_names(),
         held_out=held_out,
     )

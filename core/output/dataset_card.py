@@ -8,13 +8,14 @@ from typing import Any
 import orjson
 from huggingface_hub import DatasetCardData
 
-from core.columns import NEAR_DUPLICATES_PREFIX, cut_in_words
+from core.columns import cut_in_words, describe_duplicates
 from core.measurement.kinds import describe_mix
 from core.methods import build_method
 from core.methods.params import all_params
 from core.output.manifest import Manifest
 from core.output.row_files import SCORES_FIELD, is_parquet, rows_stem
 from core.pool.nested_fields import nested_among
+from core.pool.pools import hub_commit
 from core.pool.text_overlap import NGRAM_WORDS
 from core.schema import Method, Pool
 from core.selection.filters import Filter
@@ -23,17 +24,22 @@ SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_
 _SPEAKER_TAGS = {"user_tag": "user", "assistant_tag": "assistant", "observation_tag": "tool", "system_tag": "system"}
 MESSAGES_TAGS = {"role_tag": "role", "content_tag": "content"} | _SPEAKER_TAGS
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+_HUB_ADDRESS = re.compile(rf"hf://datasets/({_HUB_ID.pattern})(/.*)?")
 MAX_FILES = 20  # of a pool, listed
 _FILE_ENDINGS = (".jsonl", ".json", ".csv", ".parquet", ".gz")
 
 
-def build_card(pool: Pool, manifest: Manifest, *, license: str | None = None) -> str:
+def build_card(
+    pool: Pool, manifest: Manifest, *, license: str | None = None, others: Mapping[str, str] | None = None
+) -> str:
     """Return the README.md for a hub or a folder: front matter for machines, then the same in words.
 
-    `license`: the license of the pool; None: the card refers to the license of the source.
+    `license`: the license of the pool; None: the card refers to the license of the source. `others`: names of files
+    that the manifest has no place for, and what they are.
     """
     front = _front_matter(manifest, license).to_yaml()
-    return f"---\n{front}\n---\n\n" + "\n".join(_words(pool, manifest, license)) + "\n"
+    lines = _words(pool, manifest, license, others or {})
+    return f"---\n{front}\n---\n\n" + "\n".join(lines) + "\n"
 
 
 def size_category(rows: int) -> str:
@@ -48,7 +54,7 @@ def _front_matter(manifest: Manifest, license: str | None) -> DatasetCardData:
     return DatasetCardData(
         license=license or None,
         size_categories=[size_category(_rows(manifest))],
-        source_datasets=[source if _is_hub_id(source) else "extended|other"],
+        source_datasets=[_hub_id(source) or "extended|other"],
         task_categories=["text-generation"],
         tags=["winnow", "data-selection", "instruction-tuning", _method(manifest).name],
         configs=[{"config_name": "default", "data_files": files}],
@@ -60,12 +66,14 @@ def _rows(manifest: Manifest) -> int:
     return len(manifest.rows) + len(manifest.held_out)
 
 
-def _is_hub_id(source: str) -> bool:
-    """Return whether a pool's source is owner/name rather than a path, which would disclose a private folder."""
-    return bool(_HUB_ID.fullmatch(source)) and not source.lower().endswith(_FILE_ENDINGS)
+def _hub_id(source: str) -> str:
+    """Return owner/name of a pool's source; "" for a path, which would disclose a private folder."""
+    if address := _HUB_ADDRESS.fullmatch(source):
+        return address[1]
+    return source if _HUB_ID.fullmatch(source) and not source.lower().endswith(_FILE_ENDINGS) else ""
 
 
-def _words(pool: Pool, manifest: Manifest, license: str | None) -> list[str]:
+def _words(pool: Pool, manifest: Manifest, license: str | None, others: Mapping[str, str]) -> list[str]:
     output, recipe = manifest.output, manifest.recipe
     method = _method(manifest)
     stem, rows = rows_stem(output.file), _rows(manifest)
@@ -84,10 +92,12 @@ def _words(pool: Pool, manifest: Manifest, license: str | None) -> list[str]:
         *(f"- **Result**: {sentence}" for sentence in method.facts_in_words(manifest.facts)),
         *_proof(manifest),
         *_benchmarks(manifest),
+        *_given(manifest),
         f"- **Seed**: {recipe['seed']}",
         *_manual_choices(recipe),
         *_tags(recipe),
         *_held_out(manifest),
+        *(f"- **Also in** {_code(name)}: {words}" for name, words in others.items()),
         f"- **Pool**: {_source(pool)}",
         f"- **License**: {license or 'that of the pool (unknown to Winnow)'}\n",
         *_files(pool),
@@ -121,7 +131,9 @@ def _source(pool: Pool) -> str:
     bad = pool.set_aside.num_rows
     skipped = f"; {bad:,} rows of its source were skipped, because they could not be read" if bad else ""
     files = f"; read from {len(pool.files):,} files" if len(pool.files) > 1 else ""
-    return f"fingerprint {_code(pool.fingerprint)}{files}{skipped}"
+    commit = hub_commit(pool)
+    hub = f"; {_code(_hub_id(pool.source))} on the hub, commit {_code(commit)}" if commit else ""
+    return f"fingerprint {_code(pool.fingerprint)}{hub}{files}{skipped}"
 
 
 def _files(pool: Pool) -> list[str]:
@@ -150,7 +162,7 @@ def _layout(manifest: Manifest) -> str:
     queue = ""
     if output.written_as == "annotation":
         queue = " This is an annotation queue: every `response` is blank until an annotator fills it in."
-        queue += " The pool's own responses are not in the file." * _has_responses(manifest.pool.fields)
+        queue += " The pool's own responses are not in the file." * has_responses(manifest.pool.fields)
     return f"They are in {schema}, in the order of the pool.{queue}{scores}{filled}"
 
 
@@ -197,6 +209,18 @@ def _budget(recipe: Mapping[str, Any]) -> str:
     return str(recipe["budget"]) + (f", score cutoff {threshold:g}" if threshold is not None else "")
 
 
+def _given(manifest: Manifest) -> list[str]:
+    """Return a line on rows that were used before; empty without any."""
+    n = len(manifest.given)
+    if not n:
+        return []
+    rows = "1 row of the pool" if n == 1 else f"{n:,} rows of the pool"
+    return [
+        f"- **Used already**: {rows}, in no file of this export; they count in the budget, in quotas and for coverage, "
+        "and no selected row repeats one of them"
+    ]
+
+
 def _manual_choices(recipe: Mapping[str, Any]) -> list[str]:
     """Return lines on what the user set besides the method: filters and pins; empty if nothing."""
     filters = [_code(str(Filter(**data))) for data in recipe.get("filters", ())]
@@ -221,11 +245,7 @@ def _held_out(manifest: Manifest) -> list[str]:
     second = manifest.output.held_out
     if second is None:
         return []
-    column = str(manifest.recipe["export"]["apart"])
-    limit = column.removeprefix(NEAR_DUPLICATES_PREFIX)
-    kind = (
-        (f"near-duplicates (similarity ≥ {limit})") if column.startswith(NEAR_DUPLICATES_PREFIX) else "exact duplicates"
-    )
+    kind = describe_duplicates(str(manifest.recipe["export"]["apart"]))
     return [
         f"- **Validation split**: {second.rows:,} of the {_rows(manifest):,} rows, in {_code(second.file)}; "
         f"sampled by seed from every task in proportion. No row has its {kind} in the other file."
@@ -252,10 +272,10 @@ def dataset_info_snippet(manifest: Manifest) -> str | None:
     without a response.
     """
     output, fields = manifest.output, manifest.pool.fields
-    if output.written_as == "annotation" or not _has_responses(fields):
+    if output.written_as == "annotation" or not has_responses(fields):
         return None
     converted = output.written_as != "original"
-    about = _converted_entry(output.written_as, output.fields) if converted else _original_entry(fields)
+    about = converted_entry(output.written_as, output.fields) if converted else _original_entry(fields)
     if about is None or (not converted and nested_among(about["columns"].values())):
         return None
     files = [output.file] + ([output.held_out.file] if output.held_out else [])
@@ -263,17 +283,18 @@ def dataset_info_snippet(manifest: Manifest) -> str | None:
     return orjson.dumps(entry, option=orjson.OPT_INDENT_2).decode()
 
 
-def _has_responses(fields: Mapping[str, Any]) -> bool:
+def has_responses(fields: Mapping[str, Any]) -> bool:
     """Return whether rows have responses; `fields` is a core.schema.FieldMap as data."""
     return fields["schema"] != "prompts_only" and bool(fields.get("turns") or fields.get("response"))
 
 
-def _converted_entry(schema: str, fields: Sequence[str]) -> dict[str, Any]:
+def converted_entry(schema: str, fields: Sequence[str]) -> dict[str, Any]:
+    """Return the entry of a file in a schema but its own, with these fields; without the name of the file."""
     if schema == "messages":
         columns = {"messages": "messages"}
         return {"formatting": "sharegpt", "columns": columns, "tags": MESSAGES_TAGS}
     optional = {name: name for name in ("system", "history", "tools") if name in fields}
-    if schema == "sharegpt":
+    if schema in ("sharegpt", "llamafactory"):
         return {"formatting": "sharegpt", "columns": {"messages": "conversations"} | optional}
     return {"columns": {"prompt": "instruction", "query": "input", "response": "output"} | optional}
 

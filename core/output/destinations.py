@@ -22,7 +22,7 @@ from core.errors import OutputError
 from core.measurement import measurement_of
 from core.methods.combined import expand_combinations
 from core.models.reference import EMBEDDED
-from core.output.row_files import sibling_path
+from core.output.row_files import PARQUET, is_parquet, rows_stem, sibling_path
 from core.output.writer import check_scores_file
 from core.pool.pools import answer_key_file, source_files
 from core.schema import Method, Pool
@@ -42,6 +42,8 @@ SUFFIXES = {  # of the files next to the selected rows, by role
     "card": ".README.md",
     "manifest": ".manifest.json",
 }
+PROOF_SUFFIX = ".proof.json"
+BUNDLE = ("twin", "held_out_twin", "proof")  # roles of a bundle's further files
 WORDS = {  # for each role, in sentences
     "chosen": "the selected rows",
     "held_out": "the validation split",
@@ -49,6 +51,9 @@ WORDS = {  # for each role, in sentences
     "recipe": "the recipe of the export",
     "card": "the dataset card",
     "manifest": "the manifest",
+    "twin": "the selected rows in the other format",
+    "held_out_twin": "the validation split in the other format",
+    "proof": "the proof of the selection",
     "scores": "the scores",
     "report": "the report",
 }
@@ -57,8 +62,13 @@ Paths = Mapping[str, Path]  # by role
 Inputs = Sequence[tuple[str, Path]]  # what it is, in words; a folder stands for all that is in it
 
 
-def plan_destinations(out: Path, part: ExportPart, scores: Path | None = None) -> dict[str, Path]:
-    """Return the path of each file that an export may write; OutputError for a name that no file can have."""
+def plan_destinations(
+    out: Path, part: ExportPart, scores: Path | None = None, *, bundle: bool = False
+) -> dict[str, Path]:
+    """Return the path of each file that an export may write; OutputError for a name that no file can have.
+
+    `bundle`: the rows in both formats, and the proof.
+    """
     _check_name(out)
     skipped = {role for role, written in (("held_out", part.held_out), ("rejected", part.rejected)) if not written}
     paths = {role: sibling_path(out, suffix) for role, suffix in SUFFIXES.items() if role not in skipped}
@@ -66,12 +76,24 @@ def plan_destinations(out: Path, part: ExportPart, scores: Path | None = None) -
         _check_name(scores)
         check_scores_file(scores)
         paths["scores"] = scores
+    if bundle:
+        twin = out.with_name(rows_stem(out.name) + (".jsonl" if is_parquet(out) else PARQUET))
+        paths |= {"twin": twin, "proof": sibling_path(out, PROOF_SUFFIX)}
+        if part.held_out:
+            paths["held_out_twin"] = sibling_path(twin, SUFFIXES["held_out"])
     return {"chosen": out} | paths
 
 
-def list_inputs(recipe: Recipe, pool: Pool, workspace: Path, plan: Path | None = None) -> list[tuple[str, Path]]:
-    """Return the files and folders that a command reads for this recipe; `plan`: the file that the recipe is from."""
+def list_inputs(
+    recipe: Recipe, pool: Pool, workspace: Path, plan: Path | None = None, given: Sequence[Path] = ()
+) -> list[tuple[str, Path]]:
+    """Return the files and folders that a command reads for this recipe.
+
+    plan    the file that the recipe is from
+    given   files that list rows used already
+    """
     inputs = [("the recipe or manifest that was given", plan)]
+    inputs += [("a file of rows used already", path) for path in given]
     inputs += [("the pool", path) for path in source_files(pool)]
     inputs += [("the answer key of the pool", answer_key_file(pool))]
     names = [recipe.reading.model]

@@ -20,7 +20,7 @@ import orjson
 from core.errors import OutputError
 from core.measurement.stages import PoolStages
 from core.output import trainer_files
-from core.output.formats import convert_row
+from core.output.formats import messages_of_text
 from core.output.protocol import write_protocol
 from core.output.trainer_files import (
     UNTRAINED_RUN,
@@ -121,7 +121,7 @@ def _training_lines(stages: PoolStages, chosen: IntArray) -> Iterator[dict[str, 
         batch = stages.tokens.batch(some)
         rows = read_rows(stages.pool, some.tolist())
         for row, tokens, spans in zip(rows, batch["tokens"], batch["spans"], strict=True):
-            line = {"id": row.id} | convert_row(row, "messages", stages.pool.fields)
+            line = {"id": row.id} | messages_of_text(row, stages.pool.fields)
             if "tools" in line:  # a text, as LLaMA-Factory takes it: tools of two rows have no common type
                 line["tools"] = orjson.dumps(line["tools"]).decode()
             yield line | _as_labels(tokens, spans) | {"attention_mask": [1] * len(tokens)}

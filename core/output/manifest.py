@@ -4,6 +4,7 @@ It contains no time of day, so the same recipe on the same pool, with the same p
 manifest, byte for byte.
 """
 
+import operator
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -23,7 +24,7 @@ from core.models.reference import describe_weights
 from core.output.writer import ExportResult
 from core.pool.pools import row_place
 from core.pool.source_files import describe_changes
-from core.schema import IntArray, Pool, PoolFile
+from core.schema import NO_ROWS, IntArray, Pool, PoolFile
 from core.selection.recipe import StrictModel, describe_invalid
 from core.workspace.files import disk_errors, to_json, write_atomic
 
@@ -152,6 +153,7 @@ class Manifest(StrictModel):
     output: OutputFacts
     rows: list[RowKey]
     held_out: list[RowKey] = Field(default_factory=list)  # rows of the second file
+    given: list[RowKey] = Field(default_factory=list, exclude_if=operator.not_)  # rows used already, in neither file
     facts: dict[str, Any] = Field(default_factory=dict)  # what only the method knows of the rows (core.schema.Method)
     cut: dict[str, int] = Field(default_factory=dict)  # of these rows, what was not read (core.columns.count_cut)
     constant: list[str] = Field(default_factory=list)  # sentences on measured columns of nearly one value
@@ -170,6 +172,7 @@ def build_manifest(
     model: dict[str, Any] | None,
     encoder: str | None,
     held_out: IntArray | None = None,
+    given: IntArray = NO_ROWS,
     targets: Sequence[TargetFacts] = (),
     facts: Mapping[str, Any] | None = None,
     cut: Mapping[str, int] | None = None,
@@ -178,7 +181,10 @@ def build_manifest(
     proof: ProofFacts | None = None,
     benchmarks: Sequence[BenchmarkFacts] = (),
 ) -> Manifest:
-    """Build the manifest of `exported`, which contains `rows` (row numbers, any order) of the pool, some held out."""
+    """Build the manifest of `exported`, which contains `rows` (row numbers, any order) of the pool, some held out.
+
+    `given`: rows used already.
+    """
     held_out_rows = np.empty(0, np.int64) if held_out is None else np.sort(held_out)
     fields = orjson.loads(orjson.dumps(asdict(pool.fields)))  # with lists in place of tuples
     rejected, file = exported.rejected_path, exported.held_out
@@ -210,6 +216,7 @@ def build_manifest(
         ),
         rows=_row_keys(pool, np.setdiff1d(rows, held_out_rows)),
         held_out=_row_keys(pool, held_out_rows),
+        given=_row_keys(pool, given),
         facts=dict(facts or {}),
         cut=dict(cut or {}),
         constant=list(constant),

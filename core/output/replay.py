@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from core import __version__
 from core.errors import ReplayError
-from core.measurement.recipe_inputs import find_recipe_duplicates, measure_methods, open_source
+from core.measurement.recipe_inputs import filter_methods, find_recipe_duplicates, measure_methods, open_source
 from core.measurement.run_data import load_measured
 from core.measurement.runs import Run
 from core.output.curate import collect_targets, find_held_out_rows, write_rows
@@ -49,7 +49,8 @@ def replay_manifest(
     manifest = read_manifest(path)
     recipe = parse_recipe(manifest.recipe, str(path))
     source = pool_source or recipe.pool.source
-    part = recipe.pool.model_copy(update={"source": source, "fingerprint": None})
+    moved = {"revision": None} if pool_source else {}
+    part = recipe.pool.model_copy(update={"source": source, "fingerprint": None} | moved)
     pool = open_source(part.model_dump(), workspace, report)
     target = path.with_name(manifest.output.file) if out is None else out
     if is_parquet(target) != is_parquet(Path(manifest.output.file)):
@@ -72,7 +73,8 @@ def replay_manifest(
             f"in the manifest {manifest.pool.fingerprint}. {describe_files(pool, manifest.pool)}"
             "Give the right one with --pool."
         )
-    run = measure_methods(recipe, pool, workspace, report, servers=allow_servers)[0]
+    also = filter_methods(recipe)
+    run = measure_methods(recipe, pool, workspace, report, also, servers=allow_servers)[0]
     find_recipe_duplicates(recipe, pool, workspace, report)
     check()  # again: measuring may have taken hours
     return replay_rows(manifest, recipe, pool, run, target)

@@ -1,4 +1,7 @@
-"""The training runs of a proof as other trainers configure them: TRL, LLaMA-Factory, axolotl, lm-evaluation-harness.
+"""Training runs as other trainers configure them: TRL, LLaMA-Factory, axolotl, lm-evaluation-harness.
+
+Those of a proof; `Settings` and what is made of them alone serve folders for one trainer (core.output.trainer_folder)
+as well. In a proof,
 
     TRL             every step has the very rows of the plan (core/output/scripts/train_trl.py)
     LLaMA-Factory   reads the messages; steps of a fixed number of rows
@@ -26,6 +29,7 @@ from core.schema import ModelRef
 if TYPE_CHECKING:
     from core.models.encoder import Encoder
 
+SNAPSHOTS = "snapshots"  # folder of the hub's cache that holds a folder for each commit of a model
 ALPHA = 2  # of a LoRA adapter, as a multiple of its rank
 UNTRAINED_RUN = RunSpec(UNTRAINED, 0, 0.0, "steps")
 
@@ -59,8 +63,27 @@ class ModelSource:
     @classmethod
     def of(cls, ref: ModelRef, encoder: "Encoder") -> "ModelSource":
         """Return the source of a model that is read with this encoder."""
-        revision = None if Path(ref.path).is_dir() else ref.revision
-        return cls(ref.path, revision, encoder.template, encoder.max_length)
+        from_hub = not Path(ref.path).is_dir() or Path(ref.path).parent.name == SNAPSHOTS
+        name, revision = (ref.name, ref.revision) if from_hub else (ref.path, None)
+        return cls(name, revision, encoder.template, encoder.max_length)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a training run has under another name in every trainer."""
+
+    source: ModelSource
+    lora_rank: int  # 0: all weights are trained
+    learning_rate: float
+    schedule: str
+    warmup_steps: int
+    weight_decay: float
+    clip: float
+    rows_per_step: int
+    seed: int
+    output: str  # folder of the trained model
+    steps: int | None = None
+    epochs: int | None = None  # where there are no steps
 
 
 def run_name(spec: RunSpec) -> str:
@@ -85,11 +108,32 @@ def mean_rows(steps: Sequence[Sequence[int]]) -> int:
 
 def to_yaml(config: Mapping[str, Any]) -> str:
     """Return a configuration as YAML, in its own order."""
-    return str(yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
+    return str(yaml.dump(dict(config), Dumper=_PlainDumper, sort_keys=False, allow_unicode=True))
 
 
-def _warmup_steps(plan: Plan, run: HandedRun) -> int:
-    return math.ceil(plan.training.warmup * run.counts.steps)
+class _PlainDumper(yaml.SafeDumper):  # type: ignore[misc]
+    """Writes a value that occurs twice twice, without anchors."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """Return that no value is an alias."""
+        return True
+
+
+def _settings(plan: Plan, run: HandedRun, source: ModelSource) -> Settings:
+    training = plan.training
+    return Settings(
+        source,
+        training.lora_rank,
+        run.spec.rate,
+        training.schedule,
+        math.ceil(training.warmup * run.counts.steps),
+        training.weight_decay,
+        training.clip,
+        run.rows_per_step,
+        run.spec.seed,
+        f"models/{run.name}",
+        steps=run.counts.steps,
+    )
 
 
 # TRL
@@ -144,8 +188,14 @@ def dataset_info(runs: Sequence[HandedRun], *, tools: bool) -> dict[str, Any]:
 
 
 def llamafactory_config(plan: Plan, run: HandedRun, source: ModelSource) -> dict[str, Any]:
-    """Return the YAML of one run. Without a template, LLaMA-Factory takes the chat template of the tokenizer."""
-    training, rank = plan.training, plan.training.lora_rank
+    """Return the YAML of one run."""
+    data = {"dataset_dir": ".", "dataset": run.data, "mask_history": plan.reading["answers"] == "last"}
+    return data | llamafactory_settings(_settings(plan, run, source)) | {"save_strategy": "no"}
+
+
+def llamafactory_settings(settings: Settings) -> dict[str, Any]:
+    """Return what does not depend on the data. Without a template, the tokenizer's chat template is taken."""
+    source, rank = settings.source, settings.lora_rank
     lora = {"finetuning_type": "lora", "lora_rank": rank, "lora_alpha": ALPHA * rank, "lora_target": "all"}
     return {
         "stage": "sft",
@@ -153,23 +203,19 @@ def llamafactory_config(plan: Plan, run: HandedRun, source: ModelSource) -> dict
         "model_name_or_path": source.name,
         **({"model_revision": source.revision} if source.revision else {}),
         **(lora if rank else {"finetuning_type": "full"}),
-        "dataset_dir": ".",
-        "dataset": run.data,
         **({"template": "alpaca"} if source.template == "alpaca" else {}),
         "cutoff_len": source.max_length,
-        "mask_history": plan.reading["answers"] == "last",
         "per_device_train_batch_size": 1,
-        "gradient_accumulation_steps": run.rows_per_step,
-        "max_steps": run.counts.steps,
-        "learning_rate": run.spec.rate,
-        "lr_scheduler_type": training.schedule,
-        "warmup_steps": _warmup_steps(plan, run),
-        "weight_decay": training.weight_decay,
-        "max_grad_norm": training.clip,
-        "seed": run.spec.seed,
-        "output_dir": f"models/{run.name}",
+        "gradient_accumulation_steps": settings.rows_per_step,
+        **({"max_steps": settings.steps} if settings.steps else {"num_train_epochs": settings.epochs}),
+        "learning_rate": settings.learning_rate,
+        "lr_scheduler_type": settings.schedule,
+        "warmup_steps": settings.warmup_steps,
+        "weight_decay": settings.weight_decay,
+        "max_grad_norm": settings.clip,
+        "seed": settings.seed,
+        "output_dir": settings.output,
         "logging_steps": 1,
-        "save_strategy": "no",
         "report_to": "none",
     }
 
@@ -179,33 +225,39 @@ def llamafactory_config(plan: Plan, run: HandedRun, source: ModelSource) -> dict
 
 def axolotl_config(plan: Plan, run: HandedRun, source: ModelSource) -> dict[str, Any]:
     """Return the YAML of one run. A data set without a type is read as tokens: input_ids, attention_mask, labels."""
-    training, rank = plan.training, plan.training.lora_rank
+    data = {
+        "datasets": [{"path": run.rows, "ds_type": "json"}],
+        "dataset_prepared_path": f"models/prepared/{run.data}",
+        "val_set_size": 0,
+    }
+    return data | axolotl_settings(_settings(plan, run, source)) | {"save_strategy": "no"}
+
+
+def axolotl_settings(settings: Settings) -> dict[str, Any]:
+    """Return what does not depend on the data."""
+    source, rank = settings.source, settings.lora_rank
     lora = {"adapter": "lora", "lora_r": rank, "lora_alpha": ALPHA * rank, "lora_dropout": 0.0}
     return {
         "base_model": source.name,
         **({"revision_of_model": source.revision} if source.revision else {}),
         **(lora | {"lora_target_linear": True} if rank else {}),
-        "datasets": [{"path": run.rows, "ds_type": "json"}],
-        "dataset_prepared_path": f"models/prepared/{run.data}",
-        "val_set_size": 0,
         "sequence_len": source.max_length,
         "sample_packing": False,
         "pad_to_sequence_len": False,
         "bf16": "auto",
         "micro_batch_size": 1,
-        "gradient_accumulation_steps": run.rows_per_step,
-        "max_steps": run.counts.steps,
-        "num_epochs": 1,  # max_steps goes before it
+        "gradient_accumulation_steps": settings.rows_per_step,
+        **({"max_steps": settings.steps} if settings.steps else {}),  # goes before the epochs
+        "num_epochs": settings.epochs or 1,
         "optimizer": "adamw_torch",
-        "learning_rate": run.spec.rate,
-        "lr_scheduler": training.schedule,
-        "warmup_steps": _warmup_steps(plan, run),
-        "weight_decay": training.weight_decay,
-        "max_grad_norm": training.clip,
-        "seed": run.spec.seed,
-        "output_dir": f"models/{run.name}",
+        "learning_rate": settings.learning_rate,
+        "lr_scheduler": settings.schedule,
+        "warmup_steps": settings.warmup_steps,
+        "weight_decay": settings.weight_decay,
+        "max_grad_norm": settings.clip,
+        "seed": settings.seed,
+        "output_dir": settings.output,
         "logging_steps": 1,
-        "save_strategy": "no",
     }
 
 

@@ -7,10 +7,12 @@
     row_view          read prompt, response and turns from an original row
     nested_fields     look up fields by name, also within objects
     turns             read field values as text or as turns of a conversation
+    turn_parts        reasoning and tool calls of a turn, apart from its text
     row_block         parse the rows of a block, with the reason for those that are skipped
     validation        separate usable rows from skipped rows
     fingerprint       name rows and pools by their content
     near_duplicates   compute and store the near-duplicates of a pool
+    row_lookup        find the rows of a pool that a file lists
     pool_columns      columns of a pool that no run measured
     outside_scores    read scores of other tools, joined to a pool by id
     benchmarks        compute and store the overlap of a pool with benchmark files

@@ -86,11 +86,11 @@ def find_overlap(
     }
     spec |= {"words": NGRAM_WORDS, "similarity": similarity, "version": VERSION}
     references, rows, short = read_references(files, workspace)
-    index = ReferenceIndex([one.text for one in references])
+    index = ReferenceIndex([one.text for one in references], similarity)
     stages = Stages(workspace, report)
 
     def load() -> Any:
-        return lambda part: _compare(pool, part, index, similarity)
+        return lambda part: _compare(pool, part, index)
 
     parts = stages.fill(spec, plan_blocks(len(pool), PART_ROWS), "Comparing rows with the benchmark", load)
     with stages.locked(f"overlap-{pool.fingerprint}-{name}", WAITING):
@@ -150,13 +150,17 @@ def _rows(source: Any) -> Iterator[tuple[int, list[str]]]:
                 continue
 
 
-def _compare(pool: Pool, rows: NDArray[np.int64], index: ReferenceIndex, similarity: float) -> pa.Table:
+def _compare(pool: Pool, rows: NDArray[np.int64], index: ReferenceIndex) -> pa.Table:
     block = next(iter_text(pool, int(rows[0]), int(rows[-1]) + 1, size=len(rows)))
-    whole = list(map(row_text, *block.values()))
-    overlaps = [
-        index.find_overlap([text or "" for text in texts], similarity)
-        for texts in (block["prompt"], block["response"], whole)
-    ]
+    pieces = []  # of each row: prompt, response, and the turns if it has several
+    for prompt, response, turns in zip(*block.values(), strict=True):
+        texts = (prompt or "", response or "", row_text(prompt, response, turns) if turns else "")
+        pieces += [split_words(text) for text in texts]
+    tokens = index.tokenize(pieces)
+    row, which = np.divmod(np.arange(len(pieces)), 3)
+    has_turns = np.array([bool(turns) for turns in block["turns"]])[row]
+    sides = (which == 0, which == 1, (which == 2) == has_turns)
+    overlaps = [index.compare(tokens.pick(side, row)) for side in sides]
     side = np.argmax([each.score for each in overlaps], axis=0)
 
     def chosen(values: Any) -> Any:

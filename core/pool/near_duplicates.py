@@ -14,7 +14,7 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-from core.columns import EXACT_DUPLICATES, NEAR_DUPLICATES_PREFIX, USUAL_NEAR_DUPLICATES, near_duplicate_column
+from core.columns import DUPLICATES, EXACT_DUPLICATES, NEAR_DUPLICATES_PREFIX, USUAL_NEAR_DUPLICATES
 from core.pool import minhash
 from core.pool.pools import iter_text
 from core.progress import Reporter, percent_callback
@@ -48,7 +48,7 @@ def find_near_duplicates(
     """Return the first row of the group that each row repeats (N,), -1 for none. Compute it unless it is stored."""
     n = len(pool)
     stages = Stages(workspace, report, shard)
-    file_name = f"{near_duplicate_column(similarity).removeprefix(NEAR_DUPLICATES_PREFIX)}.npy"
+    file_name = f"{DUPLICATES['words'].column(similarity).removeprefix(NEAR_DUPLICATES_PREFIX)}.npy"
     spec, plan = _spec(pool.fingerprint), plan_blocks(n, PART_ROWS)
     file = stages.folder(spec) / file_name
     if is_whole(file):

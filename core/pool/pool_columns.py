@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import RecipeError
-from core.workspace.files import is_whole, read_json, reading, write_array, write_json
+from core.workspace.files import is_whole, read_json, reading, remove_stored, write_array, write_json
 from core.workspace.folder import content_key
 
 SPEC = "spec.json"
@@ -37,6 +37,13 @@ def store_column(root: Path, fingerprint: str, column: str, values: Floats, abou
     write_json(folder / f"{column}.json", about)
 
 
+def remove_column(root: Path, fingerprint: str, column: str) -> None:
+    """Remove a column of a pool, if it is there."""
+    folder = column_folder(root, fingerprint)
+    for file in (folder / f"{column}.npy", folder / f"{column}.json"):
+        remove_stored(file)
+
+
 def load_columns(root: Path, fingerprint: str) -> dict[str, Floats]:
     """Load the columns of a pool, memory-mapped, by name."""
     columns = {}
@@ -54,9 +61,9 @@ def load_facts(root: Path, fingerprint: str, prefix: str) -> dict[str, dict[str,
 
 
 def columns_stamp(root: Path, fingerprint: str) -> int:
-    """Return a number that changes when a column is stored or replaced; for cache keys."""
+    """Return a number that changes when a column is stored, replaced or removed; for cache keys."""
     folder = column_folder(root, fingerprint)
-    return max((file.stat().st_mtime_ns for file in folder.glob("*.npy")), default=0)
+    return folder.stat().st_mtime_ns if folder.exists() else 0
 
 
 def column_folder(root: Path, fingerprint: str) -> Path:

@@ -26,7 +26,7 @@ from core.pool.importer import import_pool
 from core.pool.nested_fields import iter_fields
 from core.pool.readers.file_list import folder_of, is_pattern
 from core.pool.readers.limits import max_row_bytes
-from core.pool.readers.sources import find_files, identify, open_source
+from core.pool.readers.sources import find_files, identify, local_path, open_source
 from core.pool.schema_detection import mapped_fields
 from core.pool.source_files import describe_current, describe_since, record_files, stored_files
 from core.pool.validation import ROW_SCHEMA
@@ -67,17 +67,19 @@ def load_pool(
     header: bool = True,
     on_progress: Progress = ignore_progress,
 ) -> Pool:
-    """Open a path, a pattern of paths, a hub id or "demo". The first call imports it; later calls open the stored pool.
+    """Open a path, a pattern of paths, a dataset of the hub or "demo". The first call imports it, later calls open it.
 
     The data files of a folder or pattern are one pool, in natural order. Where they are not those of the last call, the
     pool is read anew, and its first notice names what has changed.
-    `fields` overrides the detected mapping. `name`, `split` and `revision` are passed to `datasets`.
+    `fields` overrides the detected mapping. `name` and `split` are a configuration and a split of a folder or of a
+    dataset of the hub; `revision` is a branch, tag or commit of the latter, and the pool's options have the commit.
     Without `header`, the first row of a CSV file is data, and its columns are called 1, 2, 3.
     `on_progress` counts bytes of a file, or rows. Raise PoolError with one sentence on what is wrong
     with the source.
     """
-    location = str(_demo(workspace)) if source == DEMO else source
-    identity = identify(location)
+    identity = identify(str(_demo(workspace)) if source == DEMO else source, revision)
+    location = identity.get("hub") or (identity["path"] if source == DEMO else source)
+    revision = identity.get("commit", revision)
     options = _options(name, split, revision, header)
     folder = _folder(workspace, identity, fields, options)
     pool = _open_whole(folder)
@@ -94,22 +96,24 @@ def load_pool(
             shutil.rmtree(cache, ignore_errors=True)
             document["path"] = identity.get("path")
             document["options"] = options
-            document["source"] = source if source == DEMO or "hub" in identity else identity["path"]
-            document["files"] = record_files(find_files(location, split, name), document["files"])
-            if identify(location) != identity:
+            document["source"] = source if source == DEMO else identity.get("hub") or identity["path"]
+            document["files"] = record_files(rows.listed or find_files(location, split, name), document["files"])
+            if identify(location, revision) != identity:
                 raise PoolError(f"{source} was changed while it was read. Open it again when nothing writes to it.")
             changes = describe_since(map(_document, _by_last_use(workspace)), document)
             document["notices"] = [*changes, *document["notices"]]
             write_json(temporary / "pool.json", document)
         pool = _open(folder)
-    return _opened(pool, folder, source)
+    return _opened(pool, folder, identity.get("hub", source))
 
 
 def load_stored(source: str, *, workspace: Path, fields: FieldMap | None = None, **options: Any) -> Pool | None:
     """Open a source that `load_pool` with these arguments has imported; None if it would be imported now.
 
-    Raise PoolError if there is no such source.
+    None also for a dataset of the hub, which would have to be asked. Raise PoolError if there is no such source.
     """
+    if local_path(source) is None:
+        return None
     folder = _folder(workspace, identify(source), fields, _options(**options))
     pool = _open_whole(folder)
     return None if pool is None else _opened(pool, folder, source)
@@ -208,6 +212,12 @@ def unread_fields(pool: Pool) -> list[str]:
 def source_options(pool: Pool) -> dict[str, Any]:
     """Return the options of `load_pool` with which its source was opened: name, split, revision, header."""
     return dict(_notes(pool).get("options", {}))
+
+
+def hub_commit(pool: Pool) -> str | None:
+    """Return the commit of the dataset on the hub that a pool was read from; None for files."""
+    commit: str | None = source_options(pool).get("revision")
+    return commit
 
 
 def open_pool(fingerprint: str, *, workspace: Path) -> Pool:

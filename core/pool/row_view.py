@@ -6,15 +6,28 @@ the row aside.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import orjson
 
 from core.pool.nested_fields import lift_fields, nested_among
 from core.pool.schema_detection import mapped_fields
-from core.pool.turns import Turn, UnusableRow, is_turn, parse_list, read_history, read_text, read_transcript, read_turns
-from core.schema import FieldMap
+from core.pool.turn_parts import read_parts
+from core.pool.turns import (
+    ReadTurn,
+    Turn,
+    UnusableRow,
+    is_turn,
+    parse_list,
+    read_history,
+    read_text,
+    read_transcript,
+    read_turn,
+    read_turns,
+)
+from core.schema import FieldMap, Row
 
 EMPTY_PROMPT = "empty prompt"
 EMPTY_RESPONSE = "empty response"
@@ -41,8 +54,9 @@ RowView = tuple[str, str | None, str | None]
 class RowReader:
     """Reader of rows under one field map. `remarks` counts the choices it had to make (keys of REMARKS)."""
 
-    def __init__(self, fields: FieldMap) -> None:
+    def __init__(self, fields: FieldMap, read_turn: ReadTurn = read_turn) -> None:
         self.fields = fields
+        self._read_turn = read_turn
         self.remarks: Counter[str] = Counter()
         self.has_responses = fields.schema != "prompts_only" and bool(fields.turns or fields.response)
         self._answer = fields.response if self.has_responses else None
@@ -58,7 +72,7 @@ class RowReader:
             return self._read_instance
         if fields.schema == "multiple_choice":
             return self._read_choice
-        plain = not (fields.system or fields.history or fields.tools)
+        plain = self._read_turn is read_turn and not (fields.system or fields.history or fields.tools)
         return self._read_strings if plain and fields.schema != "preference" else self._read_mixed
 
     def _read_strings(self, row: dict[str, Any]) -> RowView:
@@ -88,14 +102,19 @@ class RowReader:
 
     def _response_text(self, value: Any, name: str, row: dict[str, Any]) -> str:
         """Return the text of a response field that holds a turn, turns, or several responses with one preferred."""
-        if is_turn(value) or (isinstance(value, list) and any(map(is_turn, value))):
-            answers = [t for t in read_turns(value, name) if t["role"] == "assistant"]
-            return answers[-1]["content"] if answers else ""
+        if holds_turns(value):
+            return str(self._answer_turn(value, name)["content"])
         if isinstance(value, list) and value and all(isinstance(v, str) for v in value):
             if len(value) > 1:
                 self.remarks["first"] += "pairs" not in row
             return str(value[_preferred_index(row.get("pairs"), len(value))])
         return self._text(value, name)
+
+    def _answer_turn(self, value: Any, name: str) -> Turn:
+        """Return the last turn of the assistant; an empty one if there is none."""
+        turns = read_turns(value, name, self._read_turn)
+        empty = {"role": "assistant", "content": ""}
+        return next((turn for turn in reversed(turns) if turn["role"] == "assistant"), empty)
 
     def _text(self, value: Any, name: str) -> str:
         self.remarks["number"] += isinstance(value, (bool, int, float))
@@ -112,7 +131,9 @@ class RowReader:
         turns = self._system(row) + turns
         response = self._response(row)
         if response is not None:
-            turns.append({"role": "assistant", "content": response})
+            value, name = row.get(self._answer or ""), str(self._answer)
+            plain = {"role": "assistant", "content": response}
+            turns.append(self._answer_turn(value, name) if holds_turns(value) else plain)
         return self._compose(turns)
 
     def _whole_conversation(self, row: dict[str, Any]) -> list[Turn] | None:
@@ -120,13 +141,13 @@ class RowReader:
         name = self.fields.response
         value = row.get(name) if name else None
         turns = read_transcript(value) if self.fields.schema == "preference" else None
-        if isinstance(value, list) and any(map(is_turn, value)):
-            turns = read_turns(value, str(name))
+        if isinstance(value, list) and holds_turns(value):
+            turns = read_turns(value, str(name), self._read_turn)
         return turns if turns and any(turn["role"] == "user" for turn in turns) else None
 
     def _prompt_turns(self, value: Any, name: str) -> list[Turn]:
         if isinstance(value, list) or is_turn(value):
-            return read_turns(value, name)
+            return read_turns(value, name, self._read_turn)
         text = self._text(value, name)
         transcript = read_transcript(text) if self.fields.schema == "preference" else None
         return transcript or [{"role": "user", "content": text}]
@@ -146,7 +167,7 @@ class RowReader:
         value = row.get(name)
         if not value:
             raise UnusableRow(EMPTY_PROMPT)
-        turns = read_turns(value, name)
+        turns = read_turns(value, name, self._read_turn)
         system = self._system(row)
         if system and turns and turns[0]["role"] == "system":
             text = turns.pop(0)["content"]
@@ -235,11 +256,30 @@ def _join_turns(turns: list[Turn]) -> str:
     if not any(t["content"].strip() for t in shown):
         raise UnusableRow(EMPTY_PROMPT)
     if len(shown) == 1:
-        return shown[0]["content"]
+        return str(shown[0]["content"])
     return "\n\n".join(f"{SPEAKER_NAMES[t['role']]}: {t['content']}" for t in shown)
 
 
 def _turns_json(turns: list[Turn]) -> str | None:
     """Return the turns as JSON; None if prompt and response hold all of it."""
     roles = [t["role"] for t in turns]
-    return None if roles in (["user"], ["user", "assistant"]) else orjson.dumps(turns).decode()
+    plain = roles in (["user"], ["user", "assistant"]) and all(len(turn) == 2 for turn in turns)
+    return None if plain else orjson.dumps(turns).decode()
+
+
+def holds_turns(value: Any) -> bool:
+    """Return whether a value is a turn, or a list with some."""
+    return is_turn(value) or (isinstance(value, list) and any(map(is_turn, value)))
+
+
+@cache
+def _parts_reader(fields: FieldMap) -> RowReader:
+    return RowReader(fields, read_parts)
+
+
+def read_turn_parts(row: Row, fields: FieldMap) -> Sequence[Turn]:
+    """Return the turns of a row with their parts (core.pool.turn_parts). Raise UnusableRow for an unreadable call."""
+    if '"role"' not in row.original and '"from"' not in row.original:  # no field holds turns
+        return row.turns
+    turns = _parts_reader(fields).read(orjson.loads(row.original))[2]
+    return row.turns if turns is None else orjson.loads(turns)

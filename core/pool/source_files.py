@@ -62,13 +62,16 @@ def describe_since(earlier: Iterable[Mapping[str, Any] | None], document: Mappin
 
 
 def _same_source(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    return (one["path"], one["options"]) == (other["path"], other["options"])
+    def place(document: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+        return document["source"], {name: value for name, value in document["options"].items() if name != "revision"}
+
+    return place(one) == place(other)
 
 
 def describe_current(document: Mapping[str, Any]) -> list[str]:
     """Return a sentence on the files of a stored pool that are not on the disk as they were when it was read."""
     then = {file["name"]: (file["bytes"], file["modified"]) for file in document.get("files", ())}
-    if not then:
+    if not then or document["path"] is None:  # a commit of the hub does not change
         return []
     options = document.get("options", {})
     try:

@@ -5,6 +5,7 @@ The same content is written in many ways: a string, a list of typed parts, {"rol
 """
 
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -12,7 +13,7 @@ import orjson
 
 from core.errors import PoolError
 
-Turn = dict[str, str]  # {"role": system | user | assistant | tool, "content": text}
+Turn = dict[str, Any]  # {"role": system | user | assistant | tool, "content": text}; parts of core.pool.turn_parts
 
 SPEAKERS = {  # role -> names of the speaker
     "system": ("system", "developer"),
@@ -77,8 +78,14 @@ def read_turn(value: Any, name: str) -> Turn:
     return {"role": role, "content": text}
 
 
-def read_turns(value: Any, name: str) -> list[Turn]:
-    """Return the turns of a list, of one turn, of a list written as JSON text, or of a transcript."""
+ReadTurn = Callable[[Any, str], Turn]
+
+
+def read_turns(value: Any, name: str, read: ReadTurn = read_turn) -> list[Turn]:
+    """Return the turns of a list, of one turn, of a list written as JSON text, or of a transcript.
+
+    `read` reads one turn of a list.
+    """
     transcript = read_transcript(value)
     if transcript is not None:
         return transcript
@@ -87,7 +94,7 @@ def read_turns(value: Any, name: str) -> list[Turn]:
         raise UnusableRow(f"'{name}' is not a list of turns")
     if turns and all(isinstance(turn, str) for turn in turns):  # questions in sequence
         return [{"role": "user", "content": turn} for turn in turns]
-    return [read_turn(turn, name) for turn in turns]
+    return [read(turn, name) for turn in turns]
 
 
 def list_turns(value: Any) -> list[Any] | None:

@@ -2,7 +2,8 @@
 
     entropy_shift                  a method, with the parameters suggested for the model that measured
     bottom=reversed:entropy_shift  the eligible rows of its order, worst first
-    mine=chosen.recipe.yaml        a recipe, or the recipe of a .manifest.json: method, filters, threshold, pins
+    mine=chosen.recipe.yaml        a recipe, or the recipe of a .manifest.json: method, filters, threshold, pins; with
+                                   the rows that it has as used already
     theirs=rows.jsonl              a file of rows of the pool, or of their ids
     all                            every row that may be trained on
 
@@ -22,7 +23,7 @@ import orjson
 import pyarrow as pa
 
 from core.errors import RecipeError
-from core.measurement.recipe_inputs import find_recipe_duplicates
+from core.measurement.recipe_inputs import find_recipe_duplicates, with_good_end
 from core.measurement.run_data import load_measured
 from core.measurement.runs import Run
 from core.methods import METHODS, NEEDS_SETUP
@@ -33,8 +34,18 @@ from core.proof.plan import LONGEST, RANDOM, UNTRAINED, WHOLE_POOL, Arm, hash_ro
 from core.proof.row_files import find_file_rows, is_file
 from core.schema import BoolArray, Columns, IntArray, Measured, Method, Order, Pool
 from core.selection.budget import Budget, allowed_amount
-from core.selection.recipe import Recipe, eligible_rows, load_recipe, make_selection, parse_recipe, select_from_order
+from core.selection.recipe import (
+    Recipe,
+    eligible_rows,
+    find_used,
+    load_recipe,
+    make_selection,
+    parse_recipe,
+    select_from_order,
+)
+from core.selection.selection import Selection
 from core.selection.tags import tags_of_filters
+from core.selection.used_rows import order_rows
 from core.workspace.files import disk_errors, file_digest
 from core.workspace.folder import Workspace
 
@@ -169,7 +180,8 @@ def describe_recipe(recipe: Recipe) -> dict[str, Any]:
     pins = [{"id": pin.id, "side": pin.side} for pin in recipe.pins]  # their reasons are for whoever pinned
     used = {name: sorted(set(ids)) for name, ids in tags_of_filters(recipe.tags, recipe.filters).items()}
     tags = {"tags": used} if used else {}
-    return kept | {"reading": reading, "budget": str(Budget.parse(recipe.budget)), "pins": pins} | tags
+    given = {"given": sorted(set(recipe.given))} if recipe.given else {}
+    return kept | {"reading": reading, "budget": str(Budget.parse(recipe.budget)), "pins": pins} | tags | given
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,7 +200,8 @@ def build_arms(asked: Sequence[ArmRequest], place: TrainingPool) -> tuple[list[A
     """
     arms: list[Arm] = []
     chosen: dict[str, ChosenRows] = {}
-    for request in (ArmRequest(RANDOM, "baseline"), ArmRequest(LONGEST, "baseline"), *asked):
+    completed = [_complete(request, place) for request in asked]
+    for request in (ArmRequest(RANDOM, "baseline"), ArmRequest(LONGEST, "baseline"), *completed):
         one = _choose(request, place)
         one = replace(one, rows=tuple(np.sort(rows) for rows in one.rows))
         if not min(map(len, one.rows)):
@@ -199,6 +212,12 @@ def build_arms(asked: Sequence[ArmRequest], place: TrainingPool) -> tuple[list[A
         chosen[request.name] = one
         arms.append(_describe(request, one, place))
     return arms, chosen
+
+
+def _complete(request: ArmRequest, place: TrainingPool) -> ArmRequest:
+    if request.kind != "method" or request.recipe is None:
+        return request
+    return replace(request, recipe=with_good_end(request.recipe, place.pool, place.workspace))
 
 
 def _describe(request: ArmRequest, chosen: ChosenRows, place: TrainingPool) -> Arm:
@@ -238,23 +257,30 @@ def _choose_by_recipe(request: ArmRequest, recipe: Recipe, place: TrainingPool) 
     run = place.require_run(recipe, place.pool, place.workspace)
     find_recipe_duplicates(recipe, place.pool, place.workspace, place.report)
     measured = load_measured(run)
-    whole = make_selection(recipe, place.pool, measured).rows if request.kind == "recipe" else None
+    whole = _with_used(make_selection(recipe, place.pool, measured)) if request.kind == "recipe" else None
     left = recipe.model_copy(update={"budget": place.budget_left, "pins": _allowed_pins(recipe, place)})
     method, conditions = recipe.method.build(), [part.filter() for part in recipe.filters]
     eligible = eligible_rows(method, place.pool, measured, conditions, recipe.tags) & place.trainable
     # A budget in tokens counts those of the trained model, as it does for the baselines.
     counted = Measured(measured.pool_id, {**measured.columns, **place.counts}, measured.artifacts)
+    used = find_used(recipe, place.pool, measured, method)
+    used = replace(used, rows=used.rows[place.trainable[used.rows]])
     seeds = [recipe.seed]
     if method.name == RANDOM and request.kind == "method":  # other draws than those of the baseline
         seeds = [_seed_of(request.name, seed) for seed in place.seeds]
     drawn = []
     for seed in seeds:
-        order = method.order(measured, eligible, seed=seed)
+        order = order_rows(method, measured, eligible, seed=seed, used=used)
         if request.reversed:
             order = Order(order.rows[::-1], order.excluded)
-        drawn.append(select_from_order(left, place.pool, counted, method, order).rows)
+        drawn.append(_with_used(select_from_order(left, place.pool, counted, method, order)))
     left_out = None if whole is None else _count_removed(whole, place)
     return ChosenRows(tuple(drawn), left_out, _choosing_seconds(run, method))
+
+
+def _with_used(selection: Selection) -> IntArray:
+    """Return the rows that a model is trained on: of a selection that tops up others, these and its own."""
+    return np.concatenate([selection.order.used, selection.rows])
 
 
 def _choosing_seconds(run: Run, method: Method) -> float:

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from decimal import Decimal
 from math import isfinite
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,20 +70,41 @@ def _plain(number: Decimal) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
+class Spent(NamedTuple):
+    """What rows that are used already take of a budget."""
+
+    rows: int = 0
+    tokens: int = 0  # of their responses
+
+
+NOTHING = Spent()
+
+
+def count_spent(used: IntArray, response_tokens: IntArray) -> Spent:
+    """Count the rows used already, and their response tokens."""
+    return Spent(len(used), int(response_tokens[used].sum()))
+
+
 def cumulative_tokens(order_rows: IntArray, response_tokens: IntArray) -> IntArray:
     """Return (M,) response tokens of the first 1, 2, ... M rows of an order. Once per order, for `prefix_length`."""
     return np.cumsum(response_tokens[order_rows], dtype=np.int64)
 
 
-def allowed_amount(budget: Budget, n_pool: int) -> int:
-    """Return how many rows, or response tokens, a budget allows in a pool of `n_pool` rows."""
+def allowed_amount(budget: Budget, n_pool: int, spent: Spent = NOTHING) -> int:
+    """Return how many rows, or response tokens, a budget allows in a pool of `n_pool` rows besides those spent."""
     if budget.unit == "percent":
-        return int(n_pool * budget.amount / 100 + 1e-9)  # 1e-9: 32.3% of 1000 is 322.99...
-    return int(budget.amount)
+        return max(0, int(n_pool * budget.amount / 100 + 1e-9) - spent.rows)  # 1e-9: 32.3% of 1000 is 322.99...
+    return max(0, int(budget.amount) - (spent.tokens if budget.unit == "tokens" else spent.rows))
 
 
 def prefix_length(
-    order_rows: IntArray, budget: Budget, response_tokens: IntArray, n_pool: int, *, cumulative: IntArray | None = None
+    order_rows: IntArray,
+    budget: Budget,
+    response_tokens: IntArray,
+    n_pool: int,
+    *,
+    cumulative: IntArray | None = None,
+    spent: Spent = NOTHING,
 ) -> int:
     """Return how many leading rows of an order (M,) the budget allows.
 
@@ -92,13 +113,15 @@ def prefix_length(
     tokens    the longest prefix whose response tokens do not exceed the budget. (The released code of
               InstructDiff continues until they reach it: one row more, unless they meet it exactly.)
 
-    `cumulative`: `cumulative_tokens` of the same order, so that a slider need not compute it again.
+    `cumulative`: `cumulative_tokens` of the same order, so that a slider need not compute it again. `spent`: what rows
+    used already take of the budget.
     """
+    allowed = allowed_amount(budget, n_pool, spent)
     if budget.unit != "tokens":
-        return min(len(order_rows), allowed_amount(budget, n_pool))
+        return min(len(order_rows), allowed)
     if cumulative is None:
         cumulative = cumulative_tokens(order_rows, response_tokens)
-    return int(np.searchsorted(cumulative, budget.amount, side="right"))
+    return int(np.searchsorted(cumulative, allowed, side="right"))
 
 
 def threshold_length(

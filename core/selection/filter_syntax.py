@@ -2,6 +2,7 @@
 
     nll<=2     nll>=0.5     response_tokens in 10..200     task=closed_qa|qa     task!=closed_qa     nll is missing
     prompt contains sum of     prompt~^(Write|Compose)     prompt!~regex     duplicates once     near duplicates once
+    semantic duplicates once
 
 `not` before any of them takes the complement. Filters beyond these forms are written as the JSON object of a recipe,
 so that every filter can be written as a line and parsed back to the same filter.
@@ -14,7 +15,7 @@ from typing import Any
 import orjson
 from pydantic import ValidationError
 
-from core.columns import EXACT_DUPLICATES, USUAL_NEAR_DUPLICATES
+from core.columns import EXACT_DUPLICATES, USUAL_NEAR_DUPLICATES, USUAL_SEMANTIC_DUPLICATES
 from core.errors import RecipeError
 from core.selection.filters import Filter, duplicates_filter
 from core.selection.recipe import FilterPart, describe_invalid
@@ -38,7 +39,11 @@ _FORMS = [
     )
 ]
 _NOT = re.compile(r"not\s+", re.IGNORECASE)
-_ONCE = {"duplicates once": EXACT_DUPLICATES, "near duplicates once": USUAL_NEAR_DUPLICATES}
+_ONCE = {
+    "duplicates once": EXACT_DUPLICATES,
+    "near duplicates once": USUAL_NEAR_DUPLICATES,
+    "semantic duplicates once": USUAL_SEMANTIC_DUPLICATES,
+}
 
 
 def parse_filter(line: str) -> Filter:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.columns import EXACT_DUPLICATES, NEAR_DUPLICATES_PREFIX, TAG_PREFIX
+from core.columns import EXACT_DUPLICATES, TAG_PREFIX, duplicates_of
 from core.errors import RecipeError
 from core.schema import BoolArray
 from core.selection.text_search import check_pattern, contains_text, is_one_of, is_unicode, matches_pattern
@@ -80,9 +80,10 @@ def _usual_words(f: Filter) -> str:
         return f"{'not ' if f.exclude else ''}tagged '{tag}'"
     if f != duplicates_filter(f.column):
         return ""
-    if f.column == EXACT_DUPLICATES:
+    kind = duplicates_of(f.column)
+    if kind is None:
         return "one row of each exact duplicate"
-    return f"one row of each near-duplicate group (similarity ≥ {f.column.removeprefix(NEAR_DUPLICATES_PREFIX)})"
+    return f"one row of each {kind.name} group ({kind.limit(f.column)})"
 
 
 def tag_filter(name: str, *, exclude: bool = False) -> Filter:
@@ -95,7 +96,7 @@ def duplicates_filter(column: str) -> Filter | None:
 
     It ignores the order, because filters apply before there is one.
     """
-    is_of_duplicates = column == EXACT_DUPLICATES or column.startswith(NEAR_DUPLICATES_PREFIX)
+    is_of_duplicates = column == EXACT_DUPLICATES or duplicates_of(column) is not None
     return Filter(column, low=0, exclude=True) if is_of_duplicates else None
 
 

@@ -21,27 +21,29 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from core.columns import (
     EXACT_DUPLICATES,
-    NEAR_DUPLICATES_PREFIX,
     OVERLAP_PREFIX,
     SCORE_PREFIX,
     TAG_PREFIX,
     USUAL_NEAR_DUPLICATES,
+    Duplicates,
+    duplicates_of,
     normalise_duplicates,
 )
 from core.errors import RecipeError
 from core.methods import build_method, describe_method
 from core.schema import BoolArray, FieldMap, IntArray, Measured, Method, Order, Pool, Reading
 from core.selection.budget import Budget, threshold_length
-from core.selection.filters import Filter, apply_filters
+from core.selection.filters import Filter, apply_filters, duplicates_filter
 from core.selection.selection import Pin, Selection, apply_pins, select_prefix
-from core.selection.tags import Tags, check_tags, tag_columns
+from core.selection.tags import Tags, check_tags, has_id, tag_columns
 from core.selection.text_search import is_unicode
+from core.selection.used_rows import UsedRows, find_repeats, order_rows
 from core.workspace.files import write_atomic
 
 DERIVED_TASK = "derived_task"  # column to filter by, if tasks are derived
 POOL_TEXTS = ("prompt", "response", "task", "id", "original")  # original: the row as JSON, with every field
 POOL_NUMBERS = ("line", "prompt_chars", "response_chars", "duplicate_of")
-Format = Literal["original", "alpaca", "messages", "sharegpt", "annotation"]
+Format = Literal["original", "alpaca", "messages", "sharegpt", "llamafactory", "annotation"]
 MAX_SEED = 2**63 - 1
 MAX_BYTES = 64 << 20  # of a recipe file
 MAX_VALUES, MAX_DEPTH = 10_000_000, 50  # of a recipe: a short file may name one value many times
@@ -157,7 +159,7 @@ class ExportPart(StrictModel):
     @classmethod
     def _names_duplicates(cls, column: str) -> str:
         column = normalise_duplicates(column)
-        if column != EXACT_DUPLICATES and not column.startswith(NEAR_DUPLICATES_PREFIX):
+        if column != EXACT_DUPLICATES and duplicates_of(column) is None:
             raise ValueError(
                 f"'{column}' is not a column of duplicates; there are {EXACT_DUPLICATES} and {USUAL_NEAR_DUPLICATES}"
             )
@@ -178,6 +180,7 @@ class Recipe(StrictModel):
     threshold: float | None = Field(default=None, allow_inf_nan=False)
     filters: list[FilterPart] = Field(default_factory=list)
     pins: list[PinPart] = Field(default_factory=list)
+    given: list[str] = Field(default_factory=list, exclude_if=operator.not_)  # ids of rows that are used already
     tags: dict[str, list[str]] = Field(default_factory=dict, exclude_if=operator.not_)  # name -> ids of rows
     export: ExportPart = ExportPart()
 
@@ -294,12 +297,13 @@ def dump_recipe(recipe: Recipe, path: Path) -> None:
 def make_selection(recipe: Recipe, pool: Pool, measured: Measured) -> Selection:
     """Select the rows of the recipe from the measurements.
 
-    Filters decide which rows are eligible, the method orders them, pins move rows to the head of the order or out of
-    it, the threshold and the budget cut it. Raises RecipeError for a filter or pin on something that does not exist.
+    Filters decide which rows are eligible, the method orders them after those used already, pins move rows to the head
+    of the order or out of it, the threshold and the budget cut it. Raises RecipeError for a filter, pin or used row on
+    something that does not exist.
     """
     method = recipe.method.build()
     eligible = eligible_rows(method, pool, measured, [f.filter() for f in recipe.filters], recipe.tags)
-    order = method.order(measured, eligible, seed=recipe.seed)
+    order = order_rows(method, measured, eligible, seed=recipe.seed, used=find_used(recipe, pool, measured, method))
     return select_from_order(recipe, pool, measured, method, order)
 
 
@@ -313,10 +317,24 @@ def eligible_rows(
     return apply_filters(list(filters), filter_columns(names, method, pool, measured, tags or {}))
 
 
+def find_used(recipe: Recipe, pool: Pool, measured: Measured, method: Method) -> UsedRows:
+    """Return the rows used already, and those that repeat them: exact duplicates, and those that a filter keeps once.
+
+    Raises RecipeError for an id that the pool does not have.
+    """
+    if not recipe.given:
+        return UsedRows()
+    used = np.flatnonzero(has_id(pool, recipe.given, "given has"))
+    filters = [part.filter() for part in recipe.filters]
+    once = {f.column for f in filters if f == duplicates_filter(f.column)} | {EXACT_DUPLICATES}
+    duplicates = filter_columns(once, method, pool, measured, {})
+    return UsedRows(used, find_repeats(used, duplicates.values(), len(pool)))
+
+
 def select_from_order(recipe: Recipe, pool: Pool, measured: Measured, method: Method, order: Order) -> Selection:
-    """Apply pins, threshold and budget to an order."""
+    """Apply pins, threshold and budget to an order. A pin on a row used already has no effect."""
     pins = [Pin(p.id, p.side, p.reason) for p in recipe.pins]
-    pinned_in, pinned_out = locate_pins(pool, pins)
+    pinned_in, pinned_out = (rows[~np.isin(rows, order.used)] for rows in locate_pins(pool, pins))
     pinned, n = apply_pins(order, pinned_in, pinned_out), len(pinned_in)
     limit = find_limit(recipe, measured, method, pinned, n)
     budget, tokens = Budget.parse(recipe.budget), measured.need("response_tokens")
@@ -340,21 +358,23 @@ def score_columns(method: Method, measured: Measured) -> dict[str, NDArray[Any]]
     return dict(measured.columns) | method.scores(measured)
 
 
-def require_near_duplicates(name: str, pool: Pool, measured: Measured) -> IntArray:
-    """Return (N,) the row that each row nearly repeats, -1: none; RecipeError with the command if not measured."""
-    if name not in measured.artifacts.get("near_duplicates", {}):
+def require_duplicates(name: str, pool: Pool, measured: Measured) -> IntArray:
+    """Return (N,) the row that each row repeats, -1: none; RecipeError with the command if they are not computed."""
+    kind = duplicates_of(name)
+    if kind is not None and name not in measured.artifacts.get("duplicates", {}):
+        options = " ".join((*kind.options, "--threshold", f"{kind.similarity(name):g}"))
         raise RecipeError(
-            f"Near-duplicates are not computed yet for '{name}'. First run: python -m core duplicates "
-            f"{pool.source} --threshold {name.removeprefix(NEAR_DUPLICATES_PREFIX)}"
+            f"{kind.name.capitalize()}s are not computed yet for '{name}'. First run: python -m core duplicates "
+            f"{pool.source} {options}"
         )
-    repeats: IntArray = measured.artifacts["near_duplicates"][name]
+    repeats: IntArray = measured.artifacts["duplicates"][name]
     return repeats
 
 
-def named_near_duplicates(recipe: Recipe) -> set[str]:
-    """Return the columns of near-duplicates that a recipe needs."""
+def named_duplicates(recipe: Recipe) -> dict[str, Duplicates]:
+    """Return the columns of duplicates that a recipe needs computed, with their kinds."""
     named = {part.column for part in recipe.filters} | ({recipe.export.apart} if recipe.export.held_out else set())
-    return {column for column in named if column.startswith(NEAR_DUPLICATES_PREFIX)}
+    return {column: kind for column in sorted(named) if (kind := duplicates_of(column)) is not None}
 
 
 def filter_columns(names: set[str], method: Method, pool: Pool, measured: Measured, tags: Tags) -> dict[str, Any]:
@@ -377,8 +397,8 @@ def filter_columns(names: set[str], method: Method, pool: Pool, measured: Measur
             columns[name] = np.array(measured.task_names(), object)
         elif name in tagged:
             columns |= tag_columns(pool, {tagged[name]: tags[tagged[name]]})
-        elif name.startswith(NEAR_DUPLICATES_PREFIX):
-            columns[name] = require_near_duplicates(name, pool, measured)
+        elif duplicates_of(name):
+            columns[name] = require_duplicates(name, pool, measured)
         else:
             raise _no_column(name, pool, (*POOL_TEXTS, *derived, *POOL_NUMBERS, *sorted(numbers), *sorted(tagged)))
     return columns

@@ -4,14 +4,14 @@ filters decide which rows are eligible -> a method orders them -> pins move rows
 -> the selection is the longest prefix that the budget (and a threshold, if any) allows
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from core.errors import RecipeError
 from core.schema import IntArray, Order
-from core.selection.budget import Budget, allowed_amount, prefix_length
+from core.selection.budget import NOTHING, Budget, Spent, allowed_amount, count_spent, prefix_length
 
 PINNED_OUT = "always excluded"
 
@@ -39,6 +39,7 @@ class Selection:
     tokens: int  # response tokens of the rows, as the model reads them
     order: Order  # with pins
     limited: bool = False  # whether a threshold ended it before the budget
+    spent: Spent = NOTHING  # what rows used already take of the budget
 
 
 def apply_pins(order: Order, pinned_in: IntArray, pinned_out: IntArray) -> Order:
@@ -58,7 +59,7 @@ def apply_pins(order: Order, pinned_in: IntArray, pinned_out: IntArray) -> Order
     excluded = {reason: rows for reason, rows in excluded.items() if len(rows)}
     if len(out):
         excluded[PINNED_OUT] = out
-    return Order(np.concatenate([head, rest]), excluded, order.values, order.fixed)
+    return replace(order, rows=np.concatenate([head, rest]), excluded=excluded)
 
 
 def select_prefix(
@@ -73,15 +74,17 @@ def select_prefix(
 ) -> Selection:
     """Select the prefix that the budget allows, no longer than `limit` (a threshold's `threshold_length`).
 
-    Pinned rows (the first `n_pinned`) count against the budget, and stay even if they alone exceed it. RecipeError for
-    a budget in tokens if no row has any: each row would be free, so the budget would allow all of them.
+    Rows used already and pinned rows (the first `n_pinned`) count against the budget; the latter stay even if they
+    alone exceed it. RecipeError for a budget in tokens if no row has any: each row would be free, so the budget would
+    allow all of them.
     """
     if budget.unit == "tokens":
         _check_tokens(order.rows, budget, response_tokens)
-    length = prefix_length(order.rows, budget, response_tokens, len(response_tokens), cumulative=cumulative)
+    spent, n = count_spent(order.used, response_tokens), len(response_tokens)
+    length = prefix_length(order.rows, budget, response_tokens, n, cumulative=cumulative, spent=spent)
     rows = order.rows[: bound_length(length, n_pinned=n_pinned, limit=limit)]
     limited = limit is not None and limit < length
-    return Selection(pool_id, rows, n_pinned, int(response_tokens[rows].sum()), order, limited=limited)
+    return Selection(pool_id, rows, n_pinned, int(response_tokens[rows].sum()), order, limited, spent)
 
 
 def bound_length(length: int, *, n_pinned: int, limit: int | None) -> int:
@@ -94,8 +97,12 @@ def describe_shortfall(selection: Selection, budget: Budget, n_pool: int) -> str
 
     A budget in tokens is filled if the next row would exceed it.
     """
-    in_tokens = budget.unit == "tokens"
-    selected, allowed = selection.tokens if in_tokens else len(selection.rows), allowed_amount(budget, n_pool)
+    in_tokens, spent = budget.unit == "tokens", selection.spent
+    selected = selection.tokens if in_tokens else len(selection.rows)
+    allowed = allowed_amount(budget, n_pool, spent)
+    if spent.rows and not allowed:
+        rows = "The row used already fills" if spent.rows == 1 else f"The {spent.rows:,} rows used already fill"
+        return f"{rows} the budget of {budget}. Raise it to select more rows."
     eligible = len(selection.order.rows)
     if selected >= allowed or not (selection.limited or len(selection.rows) == eligible):
         return None

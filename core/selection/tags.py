@@ -49,7 +49,7 @@ def tags_of_filters(tags: Mapping[str, Ids], filters: Iterable[Any]) -> dict[str
 
 def tag_columns(pool: Pool, tags: Tags) -> dict[str, BoolArray]:
     """Return (N,) whether each row has the tag, by column; RecipeError for ids that the pool does not have."""
-    return {TAG_PREFIX + name: _has_tag(pool, name, ids) for name, ids in tags.items()}
+    return {TAG_PREFIX + name: has_id(pool, ids, f"tags: '{name}' has") for name, ids in tags.items()}
 
 
 def tag_lists(pool: Pool, tags: Tags) -> NDArray[Any]:
@@ -57,19 +57,20 @@ def tag_lists(pool: Pool, tags: Tags) -> NDArray[Any]:
     lists = np.empty(len(pool), object)
     lists[:] = [[] for _ in range(len(pool))]
     for name in sorted(tags):
-        for row in np.flatnonzero(_has_tag(pool, name, tags[name])):
+        for row in np.flatnonzero(has_id(pool, tags[name], f"tags: '{name}' has")):
             lists[row].append(name)
     return lists
 
 
-def _has_tag(pool: Pool, name: str, ids: Sequence[str]) -> BoolArray:
+def has_id(pool: Pool, ids: Sequence[str], subject: str) -> BoolArray:
+    """Return (N,) whether each row has one of the ids; RecipeError, beginning with `subject`, for an unknown id."""
     mask: BoolArray = pc.is_in(pool.rows["id"], value_set=pa.array(list(ids), pa.string())).to_numpy()
     unknown = set(ids) - set(pool.rows["id"].filter(pa.array(mask)).to_pylist()) if mask.sum() < len(ids) else ()
     if unknown:
         first = next(one for one in ids if one in unknown)
         count = "1 id" if len(unknown) == 1 else f"{len(unknown):,} ids"
         raise RecipeError(
-            f"tags: '{name}' has {count} that {pool.name} does not have, first '{first}'. Remove them, or open the "
+            f"{subject} {count} that {pool.name} does not have, first '{first}'. Remove them, or open the "
             "pool they belong to."
         )
     return mask

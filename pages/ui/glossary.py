@@ -60,7 +60,14 @@ GROUPS: dict[str, dict[str, Term]] = {
             "A row that is almost the same as another row. Similarity is the share of pairs of neighbouring words that "
             "both rows have.",
             r"\text{similarity} = |A \cap B| \,/\, |A \cup B|",
-            see=("exact_duplicate", "overlap"),
+            see=("exact_duplicate", "semantic_duplicate", "overlap"),
+        ),
+        "semantic_duplicate": Term(
+            "Semantic duplicate",
+            "A row whose embedding nearly agrees with that of an earlier, kept row: the model reads almost the same in "
+            "both. Similarity is the cosine of the two embeddings after the mean of the pool is subtracted.",
+            r"\text{similarity} = \cos(x_a - m,\; x_b - m)",
+            see=("near_duplicate",),
         ),
         "known_bad_rows": Term(
             "Known bad rows",
@@ -268,6 +275,12 @@ GROUPS: dict[str, dict[str, Term]] = {
             "Always include, always exclude",
             "A decision by hand about one row, with an optional reason. Included rows count against the budget.",
             see=("selection",),
+        ),
+        "used_rows": Term(
+            "Rows used already",
+            "Rows of an earlier selection, which the present one tops up. They count in the budget, in quotas, for "
+            "coverage and as duplicates, and are never selected again.",
+            see=("budget", "selection"),
         ),
         "tag": Term(
             "Tag",

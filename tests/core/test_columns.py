@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from core.columns import Column, Signs, count_cut, cut_in_words, near_duplicate_column
+from core.columns import DUPLICATES, Column, Signs, count_cut, cut_in_words
 from core.errors import RecipeError
 
 PLAIN = Column("Score", "it is easier", "it is harder")
@@ -66,4 +66,4 @@ def test_truncation_is_counted_by_side():
 
 def test_a_threshold_of_near_duplicates_out_of_range_is_refused():
     with pytest.raises(RecipeError, match=r"a number from 0\.3 to 1, not 0\.2"):
-        near_duplicate_column(0.2)
+        DUPLICATES["words"].column(0.2)

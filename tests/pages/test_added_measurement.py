@@ -22,7 +22,7 @@ from core.measurement.stages import PoolStages
 from core.methods import METHODS
 from core.methods.params import BaseMethod, option, param
 from core.methods.ranking import FILTERED, NOT_MEASURED, rank_rows, split_eligible
-from core.schema import BoolArray, Columns, Measured, Order
+from core.schema import NO_ROWS, BoolArray, Columns, IntArray, Measured, Order
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class DigitShare(BaseMethod):
     def prefer(self) -> Literal["high", "low", "middle"]:
         return self.end
 
-    def order(self, measured: Measured, eligible: BoolArray, *, seed: int) -> Order:
+    def order(self, measured: Measured, eligible: BoolArray, *, seed: int, used: IntArray = NO_ROWS) -> Order:
         values = measured.need("digit_share")
         rows, excluded = split_eligible({FILTERED: ~eligible, NOT_MEASURED: ~np.isfinite(values)})
         return Order(rank_rows(values, rows, prefer=self.end), excluded)

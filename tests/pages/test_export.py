@@ -8,6 +8,7 @@ from dataclasses import replace
 import orjson
 import pyarrow.parquet as pq
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from core.__main__ import app as commands
@@ -95,6 +96,13 @@ def test_the_commands_name_the_files_that_were_written(run, app, folder, workspa
     recipe, manifest = folder() / "chosen.recipe.yaml", folder() / "chosen.manifest.json"
     assert f"python -m core run {recipe} --out chosen.jsonl --workspace {workspace.root}" in words
     assert f"python -m core replay {manifest} --out again.jsonl --workspace {workspace.root}" in words
+    exports = [line for line in words.splitlines() if " core export " in line]
+    assert [" ".join(shlex.split(line)[-4:]) for line in exports] == [
+        "--for trl --out trainer",
+        "--push OWNER/NAME --out chosen.jsonl",  # shows, and sends nothing
+    ]
+    for line in exports:
+        typer.main.get_command(commands).commands["export"].make_context("export", shlex.split(line)[4:])
 
 
 def test_a_finished_export_is_shown_at_once(run, app, folder):

@@ -176,7 +176,7 @@ def test_duplicates_are_listed_with_whether_they_are_selected(at, pool):
     assert "**2 rows are exact duplicates**" in page_text(at)
     table = at.dataframe[-1].value
     assert table["Id"].tolist() == ["row-0", "again"]
-    assert table["Which"].tolist() == ["", "this row"]
+    assert table["Which"].tolist() == ["kept", "this row"]
 
 
 def test_near_duplicates_are_listed_once_they_are_found(workspace, tmp_path, app):
@@ -192,7 +192,7 @@ def test_near_duplicates_are_listed_once_they_are_found(workspace, tmp_path, app
     part(at, "Similar")
     assert "no exact duplicates" in page_text(at)
     assert "**2 rows are near-duplicates (similarity ≥ 0.8)** of each other; " in page_text(at)
-    assert at.dataframe[-1].value["Which"].tolist() == ["this row", ""]
+    assert at.dataframe[-1].value["Which"].tolist() == ["this row, kept", ""]
 
 
 def test_missing_embeddings_show_one_sentence(at, workspace):

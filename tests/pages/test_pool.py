@@ -7,13 +7,15 @@ from dataclasses import replace
 import pytest
 
 from core.errors import PoolError
-from core.pool.pools import load_pool
+from core.pool.pools import load_pool, open_stored, recent_pools, source_options
 from core.selection.filters import Filter
 from core.workspace.jobs import list_jobs
 from pages.ui.pool import opening
 from pages.ui.shell import state
 from pages.ui.shell.open_row import OPEN
 from pages.ui.shell.terms import Match, Rows, Search, describe
+from pages.ui.words import escape_markdown
+from tests.hub_server import serve
 from tests.pages.conftest import bars_html, choose_pool, click_line, opened, pick_bar, run_until, write_rows
 
 
@@ -236,6 +238,19 @@ def test_a_path_inside_is_opened(pool, app, tmp_path, workspace):
     choose_pool(at, tmp_path / "other.jsonl")
     run_until(at, lambda: opened(at) == r"other\.jsonl")
     assert list_jobs(workspace) == []  # the job has done its duty
+
+
+def test_a_dataset_of_the_hub_is_opened_by_its_address(pool, app, tmp_path, monkeypatch, workspace):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    with serve() as hub:
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{hub.server_port}")
+        commit = hub.publish("o/n", {"data/a.jsonl": b'{"prompt": "a", "completion": "b"}\n'})
+        at = app("pool")
+        choose_pool(at, "hf://datasets/o/n@main/data/a.jsonl")
+        run_until(at, lambda: opened(at) == escape_markdown("hf://datasets/o/n/data/a.jsonl"))
+    stored = open_stored(recent_pools(workspace.root)[0]["key"], workspace=workspace.root)
+    assert source_options(stored) == {"revision": commit}
 
 
 def test_a_pool_that_is_stored_opens_without_a_job(pool, app, tmp_path, workspace):

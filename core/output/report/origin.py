@@ -41,9 +41,10 @@ def list_choices(subject: Subject) -> list[tuple[str, str]]:
         "Budget": ", ".join(filter(None, (recipe.budget, limit))),
         "Filters": "; ".join(str(Filter(**part.model_dump())) for part in recipe.filters) or "none",
         "Pins": ", ".join(pins) if recipe.pins else "none",
+        "Used already": f"{subject.selection.spent.rows:,} rows, which count in the budget" if recipe.given else "",
         "Seed": str(recipe.seed),
     }
-    return list(choices.items())
+    return [(name, value) for name, value in choices.items() if value]
 
 
 def list_origins(subject: Subject) -> list[tuple[str, str]]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from core.analysis.comparison import Membership, compute_overlap, expected_overlap, jaccard
+from core.analysis.prefix_counts import prefix_lengths
 from core.measurement.lookup import find_run
 from core.measurement.run_data import load_measured
 from core.measurement.runs import Run
@@ -14,7 +15,7 @@ from core.methods.suggestions import with_suggestions
 from core.output.report import svg
 from core.output.report.subject import Subject
 from core.schema import IntArray, Order, Pool
-from core.selection.budget import Budget, cumulative_tokens, prefix_length
+from core.selection.budget import Budget, count_spent
 from core.selection.recipe import MethodPart, Recipe, make_selection
 from core.selection.selection import Selection
 
@@ -95,8 +96,7 @@ def draw_curves(subject: Subject, compared: Sequence[Compared]) -> list[str]:
 
 
 def _sizes(order: Order, budgets: Sequence[Budget], tokens: IntArray) -> IntArray:
-    sums = cumulative_tokens(order.rows, tokens)
-    return np.array([prefix_length(order.rows, each, tokens, len(tokens), cumulative=sums) for each in budgets])
+    return prefix_lengths(order.rows, budgets, tokens, spent=count_spent(order.used, tokens))
 
 
 def tabulate(subject: Subject, compared: Sequence[Compared]) -> tuple[list[str], list[list[Cell | None]]]:

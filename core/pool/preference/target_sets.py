@@ -25,7 +25,7 @@ from core.pool.pools import iter_text
 from core.pool.preference.formats import detect_shape
 from core.pool.preference.reader import MAX_PAIR_CHARS, PairRecord, PairSampler, PairSource, add_files
 from core.pool.readers.records import peek_objects
-from core.pool.readers.sources import identify, open_source
+from core.pool.readers.sources import identify, local_path, open_source
 from core.pool.row_view import RowReader
 from core.pool.validation import rows_to_batch
 from core.schema import FieldMap, IntArray, Pool, Progress, ignore_progress
@@ -90,7 +90,7 @@ def load_target_set(
     revision: str | None = None,
     on_progress: Progress = ignore_progress,
 ) -> TargetSet:
-    """Load the pairs of a path, a hub id or "demo". `name`, `split` and `revision` are passed to `datasets`.
+    """Load the pairs of a path, a hub id or "demo". `name`, `split` and `revision` are those of `load_pool`.
 
     `subtask` is the field that names a row's sub-task. `limit` pairs of each sub-task are sampled, by seed and content
     alone; a larger limit only adds to them. Raise PoolError with the fields found if the source holds no pairs.
@@ -124,7 +124,9 @@ def _to_table(sampled: Sequence[PairRecord], files: Sequence[str]) -> pa.Table:
 
 def source_identity(source: str) -> Mapping[str, Any]:
     """Return a value that changes when the source may have. Raise PoolError if there is no such source."""
-    return {"embedded": DEMO} if source == DEMO else identify(source)
+    if source == DEMO:
+        return {"embedded": DEMO}
+    return {"hub": source} if local_path(source) is None else identify(source)
 
 
 def _fill(sampler: PairSampler, reader: PairSource, on_progress: Progress) -> None:

@@ -9,7 +9,9 @@
     json_rows   JSON Lines, rows under the keys of one object
     json_array  the elements of a JSON array
     csv_rows    CSV and TSV, read strictly
-    tables      Parquet, and datasets from folders and the hub
+    hub         files of datasets of the hub, in the cache of its client
+    hub_errors  what the client of the hub raises, in sentences
+    tables      Parquet, and folders that `datasets` wrote
     records     the blocks of JSON texts that every reader yields
 
 `sources.open_source` is the entry point.

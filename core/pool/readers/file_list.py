@@ -35,6 +35,7 @@ class FileList:
     name: str  # of the folder, or of the pattern with its folder
     root: Path  # what the names of files are relative to
     names: tuple[str, ...]
+    folder: str = ""  # as messages name it; "": by its own name
 
     @cached_property
     def paths(self) -> list[Path]:
@@ -47,7 +48,7 @@ class FileList:
 
     @cached_property
     def _folder(self) -> str:
-        return self.root.resolve().name
+        return self.folder or self.root.resolve().name
 
 
 def is_pattern(source: str) -> bool:

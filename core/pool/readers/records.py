@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from core.pool.readers.file_list import FileList
 from core.pool.turns import UnusableRow
 from core.schema import FieldMap
 
@@ -68,6 +69,7 @@ class Source:
     fields: FieldMap | None = None  # the mapping of fields without names
     unknown: str = ""  # what to say if no schema is detected; "" = the general message
     files: Sequence[SourceFile] = ()  # where there are several
+    listed: FileList | None = None  # the same files, where they are
 
 
 def from_json(text: bytes) -> tuple[Any, bool]:

@@ -38,7 +38,7 @@ def join_files(files: FileList, open_file: OpenFile, notices: Sequence[str] = ()
         totals.append(part.total)
     all_notices = list(notices)
     blocks = _iter_blocks(files, open_file, totals, all_notices)
-    return Source(files.name, blocks, sum(totals), all_notices, part.fields, part.unknown, opened)
+    return Source(files.name, blocks, sum(totals), all_notices, part.fields, part.unknown, opened, files)
 
 
 def describe_place(name: str, count: int) -> str:

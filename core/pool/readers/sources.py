@@ -18,12 +18,12 @@ import pyarrow as pa
 from core.errors import PoolError
 from core.pool.readers.bytestream import ByteStream
 from core.pool.readers.csv_rows import read_csv
-from core.pool.readers.file_list import FileChoice, FileList, is_pattern, list_files, select_files, walk_files
+from core.pool.readers.file_list import FileChoice, FileList, is_pattern, list_files, walk_files
 from core.pool.readers.json_array import read_array
 from core.pool.readers.json_rows import has_object_line, is_array, no_split_error, read_lines_or_object
 from core.pool.readers.records import Source
 from core.pool.readers.shards import join_files
-from core.pool.readers.tables import open_folder, open_hub, read_card, read_parquet
+from core.pool.readers.tables import choose_files, open_folder, read_parquet
 
 FILE_ENDINGS = (".jsonl", ".json", ".ndjson", ".csv", ".tsv", ".parquet", ".gz", ".arrow", ".txt", ".zip")
 UNSUPPORTED_ARCHIVES = {b"PK\x03\x04": "zip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2", b"\xfd7zXZ": "xz"}
@@ -31,15 +31,18 @@ MAX_SOURCE_CHARS = 200  # of the name of a missing source, in the error message
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
-def identify(source: str) -> dict[str, Any]:
+def identify(source: str, revision: str | None = None) -> dict[str, Any]:
     """Return a value that changes when the source does. Raise PoolError if there is no such source.
 
-    For files and folders: resolved path, and size and modification time of each file that may be read. A hub id is its
-    own identity.
+    For files and folders: resolved path, and size and modification time of each file that may be read. For a dataset of
+    the hub: its address, and the commit that the revision names now.
     """
     path = local_path(source)
     if path is None:
-        return {"hub": source}
+        from core.pool.readers import hub  # imported here: its client takes a while and is seldom needed
+
+        address = hub.resolve_address(hub.parse_address(source, revision))
+        return {"hub": address.source, "commit": address.revision}
     try:
         if path.is_file():
             return {"path": str(path.resolve()), "files": _stamps(path, ["."])}
@@ -60,25 +63,20 @@ def _stamps(root: Path, names: Iterable[str]) -> list[tuple[str, int, int]]:
 
 
 def find_files(source: str, split: str | None = None, name: str | None = None) -> FileList | None:
-    """Return the files that a pool is read from, in order; None for a hub id and a folder that `datasets` reads."""
+    """Return the files that a pool is read from, in order; None for the hub and a folder that `datasets` reads."""
     path = local_path(source)
     if path is not None and path.is_file():
         return FileList(path.name, path.parent, (path.name,))
-    choice = None if path is None else _choose_files(source, split, name)
+    choice = None if path is None else choose_files(source, split, name)
     return choice and choice.files
 
 
-def _choose_files(source: str, split: str | None, name: str | None) -> FileChoice | None:
-    """Return the data files that a folder or pattern names; None if `datasets` reads the folder."""
-    files = list_files(source)
-    configured = None if files is None or is_pattern(source) else read_card(files, name)
-    return None if files is None or configured == {} else select_files(files, split, configured)
-
-
 def local_path(source: str) -> Path | None:
-    """Return the file, folder or pattern named by `source`; None for a hub id. Raise PoolError if it is neither."""
+    """Return the file, folder or pattern named by `source`; None for the hub. Raise PoolError if it is neither."""
     if not source.strip():
         raise PoolError("No pool is given. Give a path, or a hub id of the form owner/name.")
+    if source.startswith("hf://"):
+        return None
     try:
         path = Path(source).expanduser()
         if path.is_file() or path.is_dir() or is_pattern(source):
@@ -100,22 +98,34 @@ def open_source(
     `cache` is a folder for files that are needed only meanwhile. `header`: whether a CSV file begins with one.
     """
     path = local_path(source)
-    if path is not None and (revision is not None or (name is not None and not path.is_dir())):
+    if path is None:
+        from core.pool.readers import hub  # see identify
+
+        address = hub.resolve_address(hub.parse_address(source, revision))
+        choice: FileChoice | None = hub.fetch_files(address, name=name, split=split)
+    elif revision is not None or (name is not None and not path.is_dir()):
         raise PoolError(f"{source} is not a hub dataset, so it has no revision or configuration. Remove these options.")
-    choice = None if path is None or path.is_file() else _choose_files(source, split, name)
-    if not header and choice is None and (path is None or path.is_dir()):
-        raise _no_csv_error(source)
+    else:
+        choice = None if path.is_file() else choose_files(source, split, name)
     with _reading_errors(source):
-        if path is None:
-            yield open_hub(source, name=name, split=split, revision=revision)
-        elif choice is not None:
+        if choice is not None:
             open_file = partial(_open_listed, choice.files, split=choice.split, cache=cache, header=header)
             yield join_files(choice.files, open_file, choice.notices)
-        elif path.is_dir():
-            yield open_folder(path, name=name, split=split, cache=cache)
-        else:
-            with _open_file(path, path.name, split=split, cache=cache, header=header) as rows:
+        elif path is not None:
+            with _open_local(path, name=name, split=split, cache=cache, header=header) as rows:
                 yield rows
+
+
+@contextmanager
+def _open_local(path: Path, *, name: str | None, split: str | None, cache: Path, header: bool) -> Iterator[Source]:
+    """Open a file, or a folder that `datasets` reads."""
+    if path.is_file():
+        with _open_file(path, path.name, split=split, cache=cache, header=header) as rows:
+            yield rows
+    elif not header:
+        raise _no_csv_error(str(path))
+    else:
+        yield open_folder(path, name=name, split=split, cache=cache)
 
 
 @contextmanager

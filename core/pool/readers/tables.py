@@ -1,4 +1,4 @@
-"""Rows from tables: Parquet and other Arrow tables, and `datasets` from folders and the hub."""
+"""Rows from tables: Parquet and other Arrow tables, and folders that `datasets` wrote or knows the splits of."""
 
 import os
 import re
@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from core.errors import PoolError
 from core.pool.readers.bytestream import ByteStream
-from core.pool.readers.file_list import SAVED, FileList, select_split
+from core.pool.readers.file_list import SAVED, FileChoice, FileList, is_pattern, list_files, select_files, select_split
 from core.pool.readers.records import BLOCK_ROWS, Block, Blocks, Record, Source, UnreadableRow, to_json
 
 DAMAGED = (ValueError, LookupError, TypeError, AttributeError, RuntimeError)  # what `datasets` raises of odd folders
@@ -97,6 +97,13 @@ def open_folder(path: Path, *, name: str | None, split: str | None, cache: Path)
     return _source(path.name, data, split)
 
 
+def choose_files(source: str, split: str | None, name: str | None) -> FileChoice | None:
+    """Return the data files that a folder or pattern names; None if `datasets` reads the folder."""
+    files = list_files(source)
+    configured = None if files is None or is_pattern(source) else read_card(files, name)
+    return None if files is None or configured == {} else select_files(files, split, configured)
+
+
 def read_card(files: FileList, name: str | None) -> dict[str, list[str]] | None:
     """Return those of the files that a configuration of a folder's card, README.md, names, by split.
 
@@ -115,14 +122,6 @@ def read_card(files: FileList, name: str | None) -> dict[str, list[str]] | None:
     return {split: names for split, names in listed.items() if names}
 
 
-def open_hub(source: str, *, name: str | None, split: str | None, revision: str | None) -> Source:
-    """Open a dataset of the hub, or of its local cache if the hub cannot be reached."""
-    import datasets  # see open_folder
-
-    data = _load(source, lambda: datasets.load_dataset(source, name=name, split=split, revision=revision))
-    return _source(source, data, None)
-
-
 def _load(source: str, load: Callable[[], Any]) -> Any:
     """Call `datasets` and turn whatever it cannot find, reach or read into one PoolError."""
     from datasets.exceptions import DatasetsError
@@ -131,10 +130,9 @@ def _load(source: str, load: Callable[[], Any]) -> Any:
         return load()
     except (DatasetsError, pa.ArrowException, OSError, *DAMAGED) as error:
         cause = error.__cause__ or error
-        reason = (str(cause).strip() or type(cause).__name__).split("\n")[0].rstrip(".")
+        reason = " ".join((str(cause).strip() or type(cause).__name__).split("\n")[:2]).rstrip(".")
         raise PoolError(
-            f"{source} cannot be opened as a dataset: {reason}. Check the name, split and revision, and for a hub "
-            "id the connection to the hub."
+            f"{source} cannot be opened as a dataset: {reason}. Check the folder, the configuration and the split."
         ) from error
 
 

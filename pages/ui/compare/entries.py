@@ -6,14 +6,15 @@ another prefix.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from core.analysis.comparison import Membership, Overlap, compute_overlap, rank_correlation_matrix
 from core.errors import WinnowError
 from core.measurement.runs import Run
-from core.schema import BoolArray, IntArray, Method, Order, Pool
-from core.selection.budget import Budget, cumulative_tokens, prefix_length
+from core.schema import NO_ROWS, BoolArray, IntArray, Method, Order, Pool
+from core.selection.budget import Budget, Spent, count_spent, cumulative_tokens, prefix_length
 from core.selection.recipe import Recipe
 from core.selection.selection import Selection
 from pages.ui.controls.contenders import MAX_CONTENDERS, find_run_of, name_contenders, settings_of
@@ -38,10 +39,12 @@ class Entry:
     key: str  # equal for equal orders
     ranks: IntArray  # (N,) 0-based; −1: not in the order
     cumulative: IntArray  # (M,) response tokens of its first 1 .. M rows
+    spent: Spent  # what rows used already take of a budget
 
     def size(self, budget: Budget, n: int) -> int:
         """Return how many of the first rows fit into the budget."""
-        return prefix_length(self.order.rows, budget, np.empty(0, np.int64), n, cumulative=self.cumulative)
+        options: dict[str, Any] = {"cumulative": self.cumulative, "spent": self.spent}
+        return prefix_length(self.order.rows, budget, NO_ROWS, n, **options)
 
 
 def build_entries(pool: Pool, runs: Sequence[Run], picked: Sequence[Contender]) -> tuple[list[Entry], list[str]]:
@@ -66,7 +69,8 @@ def _build_entry(pool: Pool, runs: Sequence[Run], contender: Contender, base: Ru
     order = with_pins or live_selection.order(pool, run, recipe)
     key = live_selection.order_key(run, recipe)
     ranks, cumulative = _ranks_and_tokens(key, base, order, len(pool))
-    return Entry(contender, name, recipe.method.build(), run, recipe, order, key, ranks, cumulative)
+    spent = count_spent(order.used, cached.measurements(base).need("response_tokens"))
+    return Entry(contender, name, recipe.method.build(), run, recipe, order, key, ranks, cumulative, spent)
 
 
 @cached.keep(3 * MAX_CONTENDERS)
@@ -111,7 +115,7 @@ class Comparison:
         """Return the selection of an entry."""
         k = list(self.entries).index(entry)
         tokens = int(entry.cumulative[self.sizes[k] - 1]) if self.sizes[k] else 0
-        return Selection(entry.run.pool_id, self.rows(k), 0, tokens, entry.order)
+        return Selection(entry.run.pool_id, self.rows(k), 0, tokens, entry.order, spent=entry.spent)
 
 
 def compare_entries(entries: Sequence[Entry], budget: Budget, n: int) -> Comparison:

@@ -6,16 +6,12 @@ from functools import partial
 import streamlit as st
 
 from core.measurement.imported import numeric_fields
-from core.measurement.lookup import reads_alike
-from core.measurement.measure import measure
 from core.measurement.runs import Run
-from core.methods import build_method
 from core.methods.combined import NAME as COMBINED
-from core.progress import SilentReporter
-from core.schema import Pool, Reading
+from core.schema import Pool
 from pages.ui.compare import entries, overlap
 from pages.ui.compare.entries import Entry
-from pages.ui.controls import contenders
+from pages.ui.controls import contenders, imported
 from pages.ui.controls.contenders import MAX_CONTENDERS
 from pages.ui.data import cached
 from pages.ui.shell import show, state
@@ -33,7 +29,7 @@ def draw(pool: Pool) -> tuple[list[Entry], Entry | None]:
         with st.popover(f"{len(current)} compared", icon=":material/compare_arrows:"):
             choose_contenders(candidates, current)
             st.caption(overlap.comparison_terms(built))
-            add_panel(pool, runs, current)
+            add_panel(pool, current)
         if len(built) > 1:
             reference = choose_reference(built)
         combine_button()
@@ -86,14 +82,14 @@ def combine_button() -> None:
 _numeric_fields = cached.keep(cached.MAX_POOLS)(numeric_fields)
 
 
-def add_panel(pool: Pool, runs: Sequence[Run], current: Sequence[Contender]) -> None:
-    """Draw what can be added: the current method with its parameters, or a numeric field of the rows."""
+def add_panel(pool: Pool, current: Sequence[Contender]) -> None:
+    """Draw what can be added: the current method with its parameters, or a score of another tool."""
     if len(current) >= MAX_CONTENDERS:
         st.caption(f"At most {MAX_CONTENDERS} can be compared. Remove one to add a variant or a score.")
         return
     if state.is_set_up(state.settings().method):
         _variant_form(current)
-    _import_form(pool, runs, current)
+    _import_form(pool, current)
 
 
 def _variant_form(current: Sequence[Contender]) -> None:
@@ -105,25 +101,26 @@ def _variant_form(current: Sequence[Contender]) -> None:
     show.action("Add variant", "bookmark_add", "compare.keep", keep, disabled=variant in current)
 
 
-def _import_form(pool: Pool, runs: Sequence[Run], current: Sequence[Contender]) -> None:
-    st.markdown("**Score column in your data**")
-    fields = list(_numeric_fields(pool))
-    reading = state.settings().reading
-    measured = next((run for run in runs if reads_alike(run, reading)), None)
+def _import_form(pool: Pool, current: Sequence[Contender]) -> None:
+    st.markdown("**Score from another tool**")
+    ends = imported.good_ends(pool.fingerprint)
+    fields, measured = [*ends, *_numeric_fields(pool)], imported.find_measured(pool)
     if not fields or measured is None:
-        st.caption("The rows have no numeric field." if not fields else "Measure any method first.")
+        st.caption(
+            "The rows have no numeric field. Import scores on Pool." if not fields else "Measure any method first."
+        )
         return
-    field = st.selectbox("Field", fields, key="compare.field")
-    end = show.choose("Prefer", {"high": "Highest", "low": "Lowest"}, "compare.end")
-    arguments = (pool, measured, str(field), end, tuple(current))
-    show.action("Add score", "input", "compare.import", _import_score, *arguments)
+    field = str(st.selectbox("Field", fields, key="compare.field"))
+    if field in ends:
+        end = ends[field]
+        st.caption(f"The {end}est is best, as chosen on import.")
+    else:
+        end = show.choose("Prefer", {"high": "Highest", "low": "Lowest"}, "compare.end")
+    show.action("Add score", "input", "compare.import", _import_score, pool, measured, field, end, tuple(current))
 
 
 def _import_score(pool: Pool, measured: Run, field: str, end: str, current: Sequence[Contender]) -> None:
-    imported = Contender("imported", {"field": field, "end": end})
+    contender = Contender("imported", {"field": field, "end": end})
     with state.failures_as_notices():
-        method = build_method("imported", {"field": field, "end": end})
-        if contenders.find_run_of(pool, contenders.list_pool_runs(pool), imported) is None:
-            reading, seed = Reading(**measured.reading), state.settings().seed
-            measure(pool, method, reading, cached.workspace(), seed=seed, report=SilentReporter())
-        state.change(contenders=(*current, imported))
+        imported.make_run(pool, measured, contender)
+        state.change(contenders=(*current, contender))

@@ -179,8 +179,9 @@ def _set_unit(unit: Any, selection: Selection, n: int) -> None:
     """Convert the budget to another unit, as close to the same selection as the unit allows."""
     if unit is None:
         return
-    rows = len(selection.rows)
-    _set_budget(unit, {"rows": rows, "percent": round(100 * rows / n, 2), "tokens": selection.tokens}[unit])
+    spent = selection.spent
+    rows, tokens = len(selection.rows) + spent.rows, selection.tokens + spent.tokens
+    _set_budget(unit, {"rows": rows, "percent": round(100 * rows / n, 2), "tokens": tokens}[unit])
 
 
 # Threshold

@@ -129,7 +129,8 @@ def make_table(drawn: Drawn, unit: Unit, limit: int | None) -> dict[str, Any]:
     selection, total = drawn.selection, int(drawn.tokens.sum())
     stops = amounts(unit, total if unit == "tokens" else len(drawn.tokens))
     budgets, n_pinned = [Budget(amount, unit) for amount in stops], selection.n_pinned
-    lengths = prefix_lengths(selection.order.rows, budgets, drawn.tokens, n_pinned=n_pinned, limit=limit)
+    options: dict[str, Any] = {"n_pinned": n_pinned, "limit": limit, "spent": selection.spent}
+    lengths = prefix_lengths(selection.order.rows, budgets, drawn.tokens, **options)
     counted = drawn.count(lengths)
     words, places = drawn.cutoffs(counted.last)
     by_group = {name: np.diff(counts, axis=0, prepend=0).T.tolist() for name, counts in counted.groups.items()}

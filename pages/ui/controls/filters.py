@@ -6,6 +6,7 @@ column, are added by the form below. The page lists all active filters, each wit
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -179,9 +180,12 @@ def _add(pool: Pool, run: Run, wanted: Filter) -> None:
 
 
 def active_filters() -> None:
-    """Draw the active filters, each with a button to remove it, and the number of pins; nothing if there are none."""
+    """Draw the active filters and the rows used already, each with a button to remove it, and the number of pins.
+
+    Nothing if there are none.
+    """
     now = state.settings()
-    if not now.filters and not now.pins:
+    if not now.filters and not now.pins and not now.given:
         return
     inside = sum(pin.side == "in" for pin in now.pins)
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
@@ -192,6 +196,10 @@ def active_filters() -> None:
                 text = text[: MAX_BUTTON_LENGTH - 1] + "…"
             key = f"filter.remove.{place}"
             show.action(escape_markdown(text), "filter_alt_off", key, _replace_filter, one, None, help=help)
+        if now.given:
+            used = state.describe_used(state.session_value(state.POOL), now.given)
+            help = "Remove them: they then count no longer in the budget, and can be selected."
+            show.action(used, "playlist_remove", "select.unused", partial(state.change, given=""), help=help)
         if now.pins:
             words = f"{inside:,} always included, {len(now.pins) - inside:,} always excluded"
             st.badge(words, icon=":material/keep:", color="violet")

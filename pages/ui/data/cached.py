@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 import streamlit as st
 
 from core.demo.measured import unpack_measured
+from core.measurement import semantic_duplicates
 from core.measurement.lookup import find_signal
 from core.measurement.run_data import load_measured
 from core.measurement.runs import Run
@@ -99,11 +100,12 @@ def _pool(key: str, root: str) -> Pool:
 def measurements(run: Run) -> Measured:
     """Load the measurements of every row in a run; arrays are read-only."""
     of_pool = workspace().root, run.pool_id
-    return _measurements(run, (cache_stamp(*of_pool), columns_stamp(*of_pool)))
+    stamps = (cache_stamp(*of_pool), semantic_duplicates.cache_stamp(*of_pool), columns_stamp(*of_pool))
+    return _measurements(run, stamps)
 
 
 @keep(MAX_RUNS)
-def _measurements(run: Run, file_stamps: tuple[int, int]) -> Measured:
+def _measurements(run: Run, file_stamps: tuple[int, int, int]) -> Measured:
     loaded = load_measured(run)
     _freeze(loaded.columns)
     return loaded

@@ -19,9 +19,10 @@ from core.analysis.composition import Composition, PoolColumns, RandomBand, draw
 from core.columns import TAG_PREFIX
 from core.measurement.runs import Run
 from core.schema import BoolArray, IntArray, Method, Order, Pool
-from core.selection.recipe import Recipe, eligible_rows, select_from_order
+from core.selection.recipe import Recipe, eligible_rows, find_used, select_from_order
 from core.selection.selection import Selection
 from core.selection.tags import tags_of_filters
+from core.selection.used_rows import order_rows
 from pages.ui.data import cached
 from pages.ui.data.bins import Values
 from pages.ui.data.grouping import find_grouping
@@ -54,13 +55,15 @@ class LiveSelection:
 
 def order(pool: Pool, run: Run, recipe: Recipe) -> Order:
     """Return the method's order of the eligible rows, without pins."""
-    key = json.dumps([recipe.method.model_dump(), _filters(recipe)], sort_keys=True)
+    key = json.dumps([recipe.method.model_dump(), _filters(recipe), *_given(recipe)], sort_keys=True)
     return _order(run, key, recipe.seed, pool, recipe)
 
 
 @cached.keep(MAX_ORDERS, "Putting the rows in order")
 def _order(run: Run, key: str, seed: int, _pool: Pool, _recipe: Recipe) -> Order:
-    return _recipe.method.build().order(cached.measurements(run), eligible_mask(_pool, run, _recipe), seed=seed)
+    method, measured = _recipe.method.build(), cached.measurements(run)
+    used = find_used(_recipe, _pool, measured, method)
+    return order_rows(method, measured, eligible_mask(_pool, run, _recipe), seed=seed, used=used)
 
 
 def eligible_mask(pool: Pool, run: Run, recipe: Recipe) -> BoolArray:
@@ -83,6 +86,11 @@ def _filters(recipe: Recipe) -> list[dict[str, Any]]:
     """Return what decides which rows pass the filters: each filter, with the rows of the tag that it is by."""
     tags = tags_of_filters(recipe.tags, recipe.filters)
     return [part.model_dump() | {"tagged": tags.get(part.column.removeprefix(TAG_PREFIX))} for part in recipe.filters]
+
+
+def _given(recipe: Recipe) -> list[str]:
+    """Return a digest of the rows used already; nothing if there are none."""
+    return [sha256("\n".join(recipe.given).encode()).hexdigest()] if recipe.given else []
 
 
 def select(pool: Pool, run: Run, recipe: Recipe) -> Selection:
@@ -128,7 +136,7 @@ def columns_by(run: Run, method: Method, order: Order) -> Mapping[str, Values]:
 def order_key(run: Run, recipe: Recipe) -> str:
     """Return a text that is equal for equal orders, pins included, for use as a cache argument."""
     parts = [recipe.method.model_dump(), _filters(recipe), [pin.model_dump() for pin in recipe.pins]]
-    return json.dumps([run.id, recipe.seed, *parts], sort_keys=True)
+    return json.dumps([run.id, recipe.seed, *parts, *_given(recipe)], sort_keys=True)
 
 
 def composition_of(pool: Pool, run: Run, rows: IntArray) -> Composition:

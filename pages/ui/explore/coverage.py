@@ -31,12 +31,16 @@ GROWTH_HELP = {
 
 @dataclass(frozen=True, eq=False)
 class CoverageCurves:
-    """Coverage curves that hold for every budget, so moving the budget needs no new count."""
+    """Coverage curves that hold for every budget, so moving the budget needs no new count.
+
+    Rows used already come first in the current and in the random orders.
+    """
 
     current: CoverageCurve  # curve of the current order
     greedy: CoverageCurve  # greedy order of the whole pool; the same object as `current` if the orders are equal
     random: Values  # (S, A) shares at the lengths of the current curve
     available: int  # number of random orders; S of them were counted
+    used: int  # rows used already
 
     def random_shares_at(self, k: int) -> Values:
         """Return the shares, (S,), that the first k rows of each random order reach."""
@@ -50,12 +54,13 @@ def count_curves(pool: Pool, run: Run, coverage_run: Run, live: LiveSelection, r
 
 @cached.keep(MAX_CACHED_ORDERS, "Counting neurons along the orders")
 def _curves(pool: Pool, run: Run, coverage_run: Run, key: str, _live: LiveSelection) -> CoverageCurves:
-    pool_coverage, rows = _pool_coverage(coverage_run), _live.selection.order.rows
+    pool_coverage, order = _pool_coverage(coverage_run), _live.selection.order
+    rows = np.concatenate([order.used, order.rows])
     greedy = _greedy_curve(coverage_run)
     current = greedy if np.array_equal(greedy.rows, rows) else _trace_curve(pool_coverage, rows)
-    orders = live_selection.random_orders(run, _live.selection.order)
+    orders = [np.concatenate([order.used, drawn]) for drawn in live_selection.random_orders(run, order)]
     random = coverage_curve.random_curves(pool_coverage, orders, current.lengths)
-    return CoverageCurves(current, greedy, random, len(orders))
+    return CoverageCurves(current, greedy, random, len(orders), len(order.used))
 
 
 @cached.keep(cached.MAX_POOLS)
@@ -115,7 +120,7 @@ def describe(point: CoverageAtBudget, curves: CoverageCurves) -> str:
     if not point.budget:
         return "Raise the budget to see the coverage of a selection."
     low, high = point.random
-    clauses = []
+    clauses = [f"This includes the {curves.used:,} rows used already."] if curves.used else []
     if np.isfinite(low):
         place = "above" if point.reached > high else "below" if point.reached < low else "within"
         reach = join_range(f"{100 * low:.1f}", f"{100 * high:.1f}")
@@ -144,7 +149,7 @@ def draw_curve(curves: CoverageCurves, point: CoverageAtBudget, live: LiveSelect
         lines["greedy"] = coverage.Line(coverage.GREEDY, curves.greedy.lengths / rows, curves.greedy.shares)
     band = curves.random if len(curves.random) else np.empty((1, 0))
     low, high, x = band.min(axis=0), band.max(axis=0), curves.current.lengths[: band.shape[1]] / rows
-    lit = live.count_highlighted(curves.current.lengths)
+    lit = live.count_highlighted(np.maximum(curves.current.lengths - curves.used, 0))
     found = None if lit is None else lit / max(int(live.highlight.sum()), 1)
     ends = {"budget": point.budget, "reached": point.reached}
     figure = coverage.coverage_curves(lines, low, high, x, **ends, highlight=found)

@@ -14,7 +14,7 @@ from core.methods import build_method
 from core.schema import Method, Pool
 from pages.ui import glossary
 from pages.ui.charts import figures, histogram, scales
-from pages.ui.controls import dragging
+from pages.ui.controls import dragging, imported
 from pages.ui.data import bins, cached, live_selection
 from pages.ui.data.bins import Values
 from pages.ui.data.live_selection import LiveSelection
@@ -130,13 +130,14 @@ def are_related(a: str, b: str) -> bool:
     return a in PARTS.get(b, ()) or b in PARTS.get(a, ())
 
 
-def describe_direction(live: LiveSelection, column: str) -> str:
+def describe_direction(run: Run, live: LiveSelection, column: str) -> str:
     """Describe which end of a column is preferred, or what its ends mean."""
     if column == live.method.ranks_by:
         return direction(column, live.method.prefer)
     if column == display_column(live.method):
         return direction_within_groups(column, live.method)
-    return describe_ends(column)
+    end = imported.good_ends(run.pool_id).get(column)
+    return describe_ends(column) if end is None else f"The {end}est is best, as chosen on import."
 
 
 def describe_counts(run: Run, live: LiveSelection, column: str) -> str:

@@ -12,7 +12,7 @@ from core.cli.arguments import DEFAULT_WORKSPACE, select_arguments
 from core.columns import EXACT_DUPLICATES, NEAR_DUPLICATES_PREFIX
 from core.measurement.runs import Run
 from core.output.curate import curate, find_held_out_rows
-from core.output.dataset_card import dataset_info_snippet
+from core.output.dataset_card import dataset_info_snippet, has_responses
 from core.output.manifest import Manifest, read_manifest
 from core.output.row_files import sibling_path
 from core.output.writer import preview_line
@@ -195,6 +195,9 @@ def command_panel(path: Path, recipe: Recipe) -> None:
             "This command makes the same selection from options, which you can edit. It needs finished measurements."
         )
         show.command(shlex.join(["python", "-m", "core", *arguments, "--out", path.name]))
+        st.caption("This command shows what it would send to the hub as a private dataset, and sends it with --yes.")
+        send = ["export", *arguments[1:], "--push", "OWNER/NAME", "--out", path.name]
+        show.command(shlex.join(["python", "-m", "core", *send]))
     st.caption("This command checks pool, model and result against the manifest and reports any difference.")
     manifest = _relative_path(sibling_path(path, ".manifest.json"))
     show.command(_command("replay", manifest, "--out", f"again{path.suffix}"))
@@ -206,8 +209,18 @@ def _command(*arguments: str) -> str:
     return shlex.join(["python", "-m", "core", *arguments, *workspace])
 
 
-def trainer_entry(files: ExportFiles) -> None:
-    """Draw the entry that LLaMA-Factory needs, if it can read the file."""
+def trainer_panel(files: ExportFiles, recipe: Recipe) -> None:
+    """Draw the command that writes a trainer's folder, and the entry that LLaMA-Factory needs to read the file."""
+    split = ExportPart(held_out=recipe.export.held_out, apart=recipe.export.apart)
+    arguments = select_arguments(recipe.model_copy(update={"export": split}), cached.workspace())
+    if arguments is not None and has_responses(files.manifest.pool.fields):
+        with st.expander("For a trainer: rows in its format, with a configuration", icon=":material/model_training:"):
+            st.caption(
+                "This command writes a folder that TRL trains on as it is. For another trainer, write llamafactory, "
+                "axolotl or unsloth in place of trl."
+            )
+            words = ["export", *arguments[1:], "--for", "trl", "--out", "trainer"]
+            show.command(shlex.join(["python", "-m", "core", *words]))
     snippet = dataset_info_snippet(files.manifest)
     if snippet is not None:
         with st.expander("For LLaMA-Factory: data/dataset_info.json", icon=":material/data_object:"):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import streamlit as st
 
-from core.columns import TAG_PREFIX
+from core.columns import TAG_PREFIX, describe_duplicates
 from core.measurement.lookup import reads_alike
 from core.measurement.runs import Run, list_runs
 from core.schema import BoolArray, IntArray, Pool, Reading
@@ -17,6 +17,7 @@ from pages.ui.data.grouping import find_grouping
 from pages.ui.data.live_selection import LiveSelection
 from pages.ui.map.clusters import Clusters
 from pages.ui.row import answer_source
+from pages.ui.row.duplicates import duplicate_columns
 from pages.ui.shell import state
 from pages.ui.theme import REST, SELECTED, WARNING
 from pages.ui.words import is_identifier, meaning
@@ -29,6 +30,7 @@ TAGGED = CATEGORY_COLOURS[5]
 SELECTION, RANK, TASK, CLUSTER, BIN, FAULT = "selection", "rank", "task", "cluster", "bin", "known bad row"
 NAMED = "named cluster"  # the clusters that have their names on the map
 COLUMN = "column."  # prefix of score columns
+DUPLICATES = "duplicates."  # prefix of columns of duplicates
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +66,8 @@ def colour_choices(pool: Pool, run: Run, live: LiveSelection) -> dict[str, str]:
     if answer_source.find_answers_run(pool, run) is not None:
         labels[BIN] = "Semantic bin"
     labels |= {f"{TAG_PREFIX}{name}": f"Tag: {name}" for name in sorted(state.settings().tags)}
+    for column in duplicate_columns(pool):
+        labels[DUPLICATES + column] = describe_duplicates(column).capitalize()
     own = live_selection.numbers(run, live)
     return labels | {f"{COLUMN}{name}": meaning(name).label for name in [*own, *_others(pool, run, own)]}
 
@@ -109,8 +113,8 @@ def colour_rows(by: str, pool: Pool, run: Run, live: LiveSelection, clusters: Cl
         return colour_by_category(groups.labels, groups.codes)
     if by == NAMED and clusters is not None:
         return colour_by_category(list(clusters.names), clusters.codes)
-    if by.startswith(TAG_PREFIX):
-        return _colour_by_tag(pool, by.removeprefix(TAG_PREFIX))
+    if by.startswith((TAG_PREFIX, DUPLICATES)):
+        return _colour_by_mark(by, pool)
     if by in (CLUSTER, BIN):
         return _colour_by_number(by, pool, run)
     return colour_by_selection(live, len(pool))
@@ -158,10 +162,21 @@ def _colour_by_fault(pool: Pool) -> CategoricalColours:
     return CategoricalColours(dict.fromkeys(categories.colours, WARNING), codes) if len(marks) == 1 else categories
 
 
-def _colour_by_tag(pool: Pool, name: str) -> CategoricalColours:
+def _colour_by_mark(by: str, pool: Pool) -> CategoricalColours:
+    """Colour rows by whether they have a tag, or whether they are duplicates."""
+    if by.startswith(DUPLICATES):
+        return colour_by_duplicates(duplicate_columns(pool)[by.removeprefix(DUPLICATES)])
     codes = np.ones(len(pool), np.int64)
-    codes[live_selection.rows_with_ids(pool, state.settings().tags[name])] = 0
+    codes[live_selection.rows_with_ids(pool, state.settings().tags[by.removeprefix(TAG_PREFIX)])] = 0
     return CategoricalColours({"tagged": TAGGED, "not tagged": REST}, codes)
+
+
+def colour_by_duplicates(repeats: IntArray) -> CategoricalColours:
+    """Colour rows by whether they repeat a kept row (N,), −1: none, are kept in place of others, or neither."""
+    codes = np.full(len(repeats), 2, np.int64)
+    codes[repeats[repeats >= 0]] = 1
+    codes[repeats >= 0] = 0
+    return CategoricalColours({"duplicate": WARNING, "kept of a group": SELECTED, "no duplicate": REST}, codes)
 
 
 def _colour_by_number(by: str, pool: Pool, run: Run) -> CategoricalColours:

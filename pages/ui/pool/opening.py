@@ -117,7 +117,7 @@ def _open_choice(choice: str, header: Mapping[str, bool], hub: Mapping[str, str]
         if any(choice == entry["fingerprint"] for entry in recent.recent_pools()):
             _open(choice)
         source = roots.check_source(choice)
-        open_source(source, **header, **(hub if roots.is_hub_id(source) and source != pools.DEMO else {}))
+        open_source(source, **header, **(hub if roots.is_hub_source(source) and source != pools.DEMO else {}))
 
 
 def open_source(source: str, **options: Any) -> None:

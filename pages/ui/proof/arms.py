@@ -66,7 +66,7 @@ def _offer(pool: Pool) -> Mapping[str, Contender]:
     every = contenders.available(pool, contenders.list_pool_runs(pool))
     fitting = [one for one in every if one.method not in ALWAYS_IN]
     fitting = [one for one in fitting if not one.saved or saved[one.saved].budget == now.budget]
-    tuned = now.filters or now.pins or now.threshold is not None
+    tuned = now.filters or now.pins or now.given or now.threshold is not None
     current = {CURRENT: Contender(saved=CURRENT)} if tuned and state.run(pool) else {}
     return {**current, **contenders.name_contenders(fitting)}
 

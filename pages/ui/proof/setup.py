@@ -1,7 +1,7 @@
 """The form of a new proof: arms, targets and settings; and the command that they are."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import streamlit as st
 
@@ -37,7 +37,8 @@ def draw(pool: Pool) -> Setup:
     targets = _targets(pool)
     st.subheader("Training", anchor=False)
     training = _training()
-    budget, recipe = state.settings().budget, state.recipe(pool)
+    now = state.settings()
+    budget, recipe = now.budget, state.recipe(pool, replace(now, given=""))  # which belong to an arm
     options = [*chosen, "--budget", budget, *targets]
     options += [word for name, value in training.items() for word in (f"--{name}", value)]
     return Setup(

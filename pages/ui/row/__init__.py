@@ -10,7 +10,7 @@ inspector          the parts of an open row, one of them drawn
 scores             percentile of each score, and rank under every measured method
 tokens             one row token by token, read by a job
 neighbours         the nearest selected row, and the duplicates of a row
-duplicates         near-duplicates: marks of a row, labels of filters, the job that finds them
+duplicates         near- and semantic duplicates: marks of a row, labels of filters, the job that finds them
 answers            one row's generated answers: texts, map, similarities, verdict
 answer_source      load the answers of one row from its stored part
 answer_drawings    HTML of the map and the similarities of answers

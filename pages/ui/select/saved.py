@@ -74,6 +74,7 @@ def _draw_saved(pool: Pool, name: str, settings: Settings, current: IntArray | N
 
 def _describe_settings(settings: Settings) -> str:
     parts = [METHODS[settings.method].label, show.format_budget(Budget.parse(settings.budget))]
+    parts += ["tops up used rows"] if settings.given else []
     for noun, parts_of in (("filter", settings.filters), ("pin", settings.pins)):
         parts += [f"{len(parts_of):,} {noun}{'s' if len(parts_of) > 1 else ''}"] if parts_of else []
     return " · ".join(parts)

@@ -38,7 +38,9 @@ def headline(pool: Pool, live: LiveSelection) -> str:
     """Return the verdict: how many rows are selected."""
     n = len(live.selection.rows)
     are = "is" if n == 1 else "are"
-    return f"{n:,} of {format_rows(len(pool))} {are} selected ({100 * n / max(len(pool), 1):.1f}%)."
+    spent = live.selection.spent.rows
+    besides = f", besides {spent:,} used already" if spent else ""
+    return f"{n:,} of {format_rows(len(pool))} {are} selected ({100 * n / max(len(pool), 1):.1f}%){besides}."
 
 
 def metrics(pool: Pool, run: Run, live: LiveSelection, band: RandomBand) -> None:
@@ -258,8 +260,10 @@ def _only_highlighted() -> bool:
     return st.toggle("Only highlighted", help=help, **state.view_choice("only", (False, True), "select.only"))
 
 
-def explain_empty(live: LiveSelection) -> None:
+def explain_empty(pool: Pool, live: LiveSelection) -> None:
     """Explain why no row is selected."""
+    if live.selection.spent.rows:
+        show.note(describe_shortfall(live.selection, state.budget(), len(pool)))
     reasons = describe_excluded(live.selection.order)
     st.warning(
         "No rows are selected. Raise the budget, loosen the score limit or remove a filter."

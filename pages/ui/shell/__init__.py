@@ -7,6 +7,7 @@ settings       the settings of a pool, and their file in the workspace
 contender      an entry of a comparison
 terms          terms of the highlight: the rows that a visitor has picked in a view
 changes        changes of the settings, pins, undo and redo
+used_rows      lists of rows used already
 tags           tags of rows: adding, removing, renaming and deleting them
 differences    the difference between two settings in words, for undo
 saved          saving, loading, renaming and deleting selections under a name

@@ -18,6 +18,7 @@ from pages.ui.shell import recent, running, show
 from pages.ui.shell.changes import change, leave_view
 from pages.ui.shell.open_row import forget_row
 from pages.ui.shell.settings import POOL, Settings, refresh_settings, settings, used_tags
+from pages.ui.shell.used_rows import load_used
 from pages.ui.shell.widgets import is_page
 
 # The open pool
@@ -154,6 +155,7 @@ def recipe(pool: Pool, now: Settings | None = None) -> Recipe:
             "threshold": now.threshold,
             "filters": [asdict(part) for part in now.filters],
             "pins": [asdict(part) for part in now.pins],
+            "given": list(load_used(pool.fingerprint, now.given)),
             "tags": used_tags(now),
         },
         "the settings of this page",

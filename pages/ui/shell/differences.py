@@ -17,6 +17,7 @@ from pages.ui.words import format_rows, model_name, param_words, shorten
 MAX_LENGTH = 60  # characters of a description
 MAX_VALUE_LENGTH = 16  # characters of a text parameter that is shown
 NAMES = {
+    "given": "rows used already",
     "also": "methods to measure",
     "workers": "workers",
     "contenders": "compared methods",

@@ -4,7 +4,7 @@ All state is in the workspace (core.workspace.jobs): a reload, a closed tab or a
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import streamlit as st
@@ -48,7 +48,8 @@ class Plan:
 
 def plan(pool: Pool) -> Plan:
     """Plan the measurement that the current settings require."""
-    now, recipe = state.settings(), state.recipe(pool)
+    now = state.settings()
+    recipe = state.recipe(pool, replace(now, given=""))  # which no measurement depends on
     methods = [state.method(), *state.extra_methods()]
     measured = running.describe_methods(methods, now.reading, now.seed)
     key = content_key({"pool": pool.fingerprint, "tasks": pool.fields.task, **measured})

@@ -18,13 +18,14 @@ from core.selection.budget import Budget
 from core.workspace.files import read_json, write_json
 from core.workspace.folder import content_key
 from pages.ui.data import cached
-from pages.ui.shell import visitors
+from pages.ui.shell import used_rows, visitors
 from pages.ui.shell.settings import FORMAT, Settings, settings_from_json, shown_tags
 from pages.ui.words import shorten
 
 NAMES = ("pool", "method", "budget", "settings", "saved", "row")  # what an address may name
-BY_HASH = ("params", "reading", "seed", "threshold", "filters", "pins", "contenders", "highlight", "tags")
+BY_HASH = ("params", "reading", "seed", "threshold", "filters", "pins", "contenders", "highlight", "tags", "given")
 LATER = (
+    "given",
     "contenders",
     "highlight",
     "tags",
@@ -90,8 +91,9 @@ def _load(fingerprint: str, key: str) -> dict[str, Any]:
         stored = settings_from_json(read_json(file))
     except (WinnowError, TypeError, KeyError, AttributeError) as error:
         raise RecipeError(f"The link names settings that cannot be read ({error}).") from error
-    given = [contender for contender in stored.contenders if not contender.saved]
-    for params in (stored.params, *({each.method: each.params or {}} for each in given)):
+    used_rows.load_used(fingerprint, stored.given)
+    contenders = [contender for contender in stored.contenders if not contender.saved]
+    for params in (stored.params, *({each.method: each.params or {}} for each in contenders)):
         _check_params(params)
     return {name: getattr(stored, name) for name in BY_HASH}
 

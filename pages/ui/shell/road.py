@@ -1,5 +1,6 @@
 """The road from a pool to an export: how far the visitor is, from what is stored and set."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,9 @@ def _count_selected(pool: Pool) -> int | None:
 
 def _proof_step(pool: Pool) -> Step:
     """Return the verdict on the current selection, or how far its proof is."""
-    found = proofs.find_proof(pool, state.recipe(pool))
+    found = None
+    with suppress(WinnowError):  # the Select page shows it
+        found = proofs.find_proof(pool, state.recipe(pool))
     if found:
         return Step("proof", found[1].verdict, done=True)
     about = [job.about for job in cached.live_jobs()]

@@ -21,6 +21,7 @@ from pages.ui.words import shorten
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 CLUSTER = re.compile(r"([\w.-]+):\d{1,5}", re.ASCII)
+HUB_ADDRESS = "hf://"
 MAX_HUB_ID = 96  # characters, as on the hub
 _FILES = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".gz", ".arrow")
 
@@ -37,7 +38,7 @@ def allowed_folders() -> tuple[Path, ...]:
 
 
 def check_source(text: str) -> str:
-    """Return the typed source if it may be opened: "demo", a hub id, or a path or pattern inside the allowed folders.
+    """Return the typed source if it may be opened: "demo", a dataset of the hub, or a path or pattern in these folders.
 
     Raises PoolError. A path is resolved first, symlinks included, and so is every file that a folder or pattern names:
     none can lead out of the folders.
@@ -45,7 +46,7 @@ def check_source(text: str) -> str:
     typed = text.strip().strip("\"'")
     if not typed or "\0" in typed:
         raise PoolError("Type a path or a hub id.")
-    if typed == "demo" or is_hub_id(typed):
+    if typed == "demo" or is_hub_source(typed):
         return typed
     with _path_errors(shorten(typed)):
         pattern = Path(typed).expanduser() if file_list.is_pattern(typed) else None
@@ -76,6 +77,11 @@ def is_hub_id(typed: str) -> bool:
         return False
     looks_like_path = typed.endswith(_FILES) or typed.startswith(("/", "~", ".", "\\")) or "\\" in typed
     return not looks_like_path and HUB_ID.fullmatch(typed) is not None and not Path(typed).exists()
+
+
+def is_hub_source(typed: str) -> bool:
+    """Return whether the text names a dataset of the hub, by its id or as hf://datasets/owner/name."""
+    return typed.startswith(HUB_ADDRESS) or is_hub_id(typed)
 
 
 def check_path(typed: str) -> Path:

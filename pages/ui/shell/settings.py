@@ -44,6 +44,7 @@ class Settings:
     threshold: float | None = None
     filters: tuple[Filter, ...] = ()
     pins: tuple[Pin, ...] = ()
+    given: str = ""  # key of the list of rows used already (pages.ui.shell.used_rows); "": none
     tags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # name -> sorted ids of rows
     also: tuple[str, ...] = ()  # other methods to measure in the same pass
     workers: str = LOCAL  # who measures, as core.workers.places says it; no part of a selection

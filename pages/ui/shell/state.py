@@ -44,5 +44,6 @@ from pages.ui.shell.saved import delete_saved, load_saved, rename_saved, save_as
 from pages.ui.shell.saved_files import saved_name, saved_selections
 from pages.ui.shell.settings import POOL, SETTINGS, Contender, Settings, settings
 from pages.ui.shell.tags import add_tag, delete_tag, remove_tag, rename_tag, tags_of
+from pages.ui.shell.used_rows import describe_used, load_used, store_used
 from pages.ui.shell.view_choices import view_choice
 from pages.ui.shell.widgets import bind, failures_as_notices, leave_notice, session_value, set_widget, widget_value

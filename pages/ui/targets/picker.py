@@ -64,7 +64,7 @@ def _draw_set(pool: Pool, one: TargetSpec, *, alone: bool) -> None:
 def _set_title(source: str) -> str:
     if source == DEMO:
         return "built-in pairs"
-    return source if roots.is_hub_id(source) else Path(source).name
+    return source if roots.is_hub_source(source) else Path(source).name
 
 
 def _remove_set(name: str) -> None:

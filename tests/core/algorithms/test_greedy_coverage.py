@@ -376,3 +376,34 @@ def test_the_curve_is_the_share_of_all_covered():
     cover = CoverageOrder(np.array([2, 0]), np.array([3.0, 1.0]), 8.0)
     assert cover.curve.tolist() == [0.375, 0.5]
     assert total_coverage(HAND) == pytest.approx(4 * np.sqrt(2))
+
+
+# --- rows selected before
+
+
+@every_growth
+def test_after_the_first_rows_of_an_order_the_search_goes_on_as_if_it_had_not_stopped(g, tau):
+    states = clustered(120)
+    whole = coverage_order(states, g=g, tau=tau)
+    for k in (1, 17, 60):
+        used, left = whole.rows[:k], np.sort(whole.rows[k:])
+        gains = coverage_gains(states, left, used=used, g=g, tau=tau)
+        assert left[np.argsort(-gains[left], kind="stable")].tolist() == whole.rows[k:].tolist()
+        np.testing.assert_array_equal(gains[whole.rows[k:]], whole.gains[k:])
+        assert np.isnan(gains[used]).all()
+
+
+@every_growth
+def test_each_gain_is_what_a_row_adds_to_the_rows_before_it_in_one_search_and_in_parts(g, tau):
+    states, used = clustered(200), np.arange(0, 40, 2)
+    rows = np.setdiff1d(np.arange(200), used)
+    for limits in ({}, {"max_in_one_search": 700, "max_merged": 700}):
+        gains = coverage_gains(states, rows, used=used, g=g, tau=tau, **limits)
+        order = rows[np.argsort(-gains[rows], kind="stable")][: 30 if limits else 180]
+        before = [f(states, [*used, *order[:k]], g, tau) for k in range(len(order) + 1)]
+        np.testing.assert_allclose(gains[order], np.diff(before), atol=1e-6)
+    some = {"merged": merged_rows(states, rows, 700, 700), "part_rows": 700 // 12, "start": states.counts(used)}
+    found = rows[partitioned_order(states.take(rows), 54, **some, g=g, tau=tau).rows]  # 54: 30% of the rows
+    rest = np.setdiff1d(rows, found)
+    cover = [f(states, [*used, *found, row], g, tau) - f(states, [*used, *found], g, tau) for row in rest]
+    np.testing.assert_allclose(gains[rest], np.minimum(cover, gains[found].min()), atol=1e-6)

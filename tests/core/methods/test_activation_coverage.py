@@ -6,7 +6,7 @@ import pytest
 from core.algorithms.active_neurons import ActiveNeurons
 from core.errors import MethodError
 from core.methods.activation_coverage import ActivationCoverage
-from core.schema import Measured
+from core.schema import Measured, Order
 
 # Active neurons: row 0 {0 1}, row 1 {0 1 2}, row 2 {3}, row 3 none, row 4 {0 1 2}
 ON = [[0, 1], [0, 1, 2], [3], [], [0, 1, 2]]
@@ -84,3 +84,23 @@ def test_a_filtered_order_needs_the_active_neurons():
     bare = Measured("p", measured().columns)
     with pytest.raises(MethodError, match="'activations', which is not measured"):
         order(bare, eligible=(1, 0, 1, 1, 1))
+
+
+def test_the_search_begins_with_what_used_rows_cover():
+    """Row 1 covers neurons 0 to 2, also if a filter or a missing response excludes it: only row 2 adds one."""
+    for pool, eligible in (
+        (measured(), [1, 1, 1, 1, 1]),
+        (measured(), [1, 0, 1, 1, 1]),
+        (measured(responses=(5, 0, 5, 5, 5)), [1] * 5),
+    ):
+        result = ActivationCoverage(growth="once").order(pool, np.array(eligible, bool), seed=0, used=np.array([1]))
+        assert result.rows.tolist() == [1, 2, 0, 4]
+        np.testing.assert_array_equal(result.values, [0, np.nan, 1, np.nan, 0])
+
+
+def test_the_coverage_reached_is_that_of_used_and_selected_rows_together():
+    pool, method = measured(), ActivationCoverage(growth="once")
+    order = Order(np.array([2, 0, 4]), used=np.array([1]))
+    facts = method.facts(pool, order, order.rows[:1])
+    assert (facts["coverage"], facts["coverage_share"], facts["with_used"]) == (4, 1, 1)
+    assert method.facts_in_words(facts)[0].startswith("The rows, with the 1 used already, reach 100.0%")

@@ -252,3 +252,10 @@ def test_permuting_rows_permutes_the_order():
 def test_no_slider_changes_what_is_measured():
     sliders = {"dispersion_weight", "pick", "bins", "quota", "released_rows"}
     assert {f.name for f in fields(AnswerDivergence)} - set(measure_params(AnswerDivergence())) == sliders
+
+
+def test_the_seats_of_a_bin_begin_after_its_used_rows():
+    """Rows 0, 2, 4 of bin 0 take its prices .08 .25 .42; then bin 1 .17 .5, bin 2 .5, bin 0 .58 .75 .92, bin 1 .83."""
+    used = np.array([0, 2, 4])
+    order = AnswerDivergence().order(THREE, ALL, seed=0, used=used).rows.tolist()
+    assert [row for row in order if row not in used] == [6, 8, 9, 1, 3, 7, 5]

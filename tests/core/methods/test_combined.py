@@ -234,3 +234,12 @@ def test_members_too_get_the_suggestions_for_the_embedded_model():
         == 1e-3
     )
     assert with_suggestions("combined", {"members": text}, "another") == {"members": text}
+
+
+def test_members_begin_with_the_used_rows():
+    """Tasks of 3, 1 and 1 rows, one in turn: after rows 0 and 1 of the first, the other tasks are first."""
+    table = Measured("five", {**measured().columns, "task_code": np.array([0, 0, 0, 1, 2]), "confidence": np.ones(5)})
+    even = '[{"name": "task_confidence", "params": {"allocation": "even"}}, "longest"]'
+    combined = Combined(even, "rank average", weights="1, 0")
+    rows = combined.order(table, ALL, seed=0, used=np.array([0, 1])).rows
+    assert [row for row in rows.tolist() if row > 1] == [3, 4, 2]

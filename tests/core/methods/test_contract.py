@@ -15,6 +15,7 @@ from core.measurement import all_signals
 from core.methods import METHODS, build_method, describe_method
 from core.methods.params import Names, has_effect, list_choices, measure_params
 from core.schema import Measured
+from core.selection.used_rows import REPEATS, USED, UsedRows, order_rows
 
 N = 60
 TASKS = 4
@@ -251,3 +252,31 @@ def test_both_ends_of_every_range_are_allowed_and_nothing_beyond(cls):
 def test_order_parameters_do_not_change_what_is_measured(cls):
     for f in fields(cls):
         assert (f.name in measure_params(cls())) == (f.metadata["stage"] == "measure")
+
+
+# Rows used already
+
+
+@every_choice
+@pytest.mark.parametrize("k", [1, 12, 30])
+def test_after_the_first_rows_of_the_plain_order_come_the_others_in_the_same_order(method, k):
+    plain = method.order(some_pool(), SOME, seed=1)
+    used = UsedRows(np.sort(plain.rows[:k]))
+    topped_up = order_rows(method, some_pool(), SOME, seed=1, used=used)
+    assert topped_up.rows.tolist() == plain.rows[k:].tolist()
+    assert topped_up.excluded[USED].tolist() == topped_up.used.tolist() == used.rows.tolist()
+    rest = {reason: rows.tolist() for reason, rows in topped_up.excluded.items() if reason != USED}
+    assert rest == {reason: rows.tolist() for reason, rows in plain.excluded.items()}
+
+
+@every_choice
+def test_every_row_is_once_somewhere_whichever_rows_are_used_and_none_of_them_is_in_the_order(method):
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        used, repeats = np.split(rng.permutation(N)[:25], [20])
+        order = order_rows(method, some_pool(), SOME, seed=1, used=UsedRows(np.sort(used), np.sort(repeats)))
+        assert not np.isin(order.rows, [*used, *repeats]).any()
+        assert sorted(np.concatenate([order.rows, *order.excluded.values()]).tolist()) == list(range(N))
+        assert order.excluded[REPEATS].tolist() == sorted(repeats)
+        facts = method.facts(some_pool(), order, order.rows[:10])
+        assert json.loads(json.dumps(facts, allow_nan=False)) == facts

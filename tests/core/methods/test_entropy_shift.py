@@ -279,3 +279,23 @@ def test_weights_of_groups_need_groups():
     with pytest.raises(MethodError, match="group_weights needs per, the field that makes the groups"):
         EntropyShift(group_weights="math:2")
     EntropyShift(group_weights="math:2", per="task")
+
+
+def test_the_seats_of_a_group_begin_after_its_used_rows():
+    measured = grouped()
+    group, caps = measured.columns["shift_group"], [48, 24, 8]
+    used = np.flatnonzero(group == 0)[:40]
+    order = EntropyShift(**PER).order(measured, everything(measured), seed=0, used=used)
+    left = order.rows[~np.isin(order.rows, used)]
+    own = [[row for row in alone(measured, k).tolist() if row not in used] for k in range(3)]
+    for budget in (40, 50, 75):
+        seats = apportion_seats(np.array(SIZES, float), [40 + len(own[0]), *caps[1:]], budget)
+        new = left[: seats.sum() - min(40, seats[0])]
+        if seats[0] >= 40:
+            assert [new[group[new] == k].tolist() for k in range(3)] == [
+                own[0][: seats[0] - 40],
+                own[1][: seats[1]],
+                own[2][: seats[2]],
+            ]
+        else:
+            assert not (group[new] == 0).any()

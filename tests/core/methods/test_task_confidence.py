@@ -5,6 +5,7 @@ import pytest
 
 from core.methods.task_confidence import NO_TASK, TaskConfidence
 from core.schema import Measured
+from core.selection.used_rows import UsedRows, order_rows
 
 NAN = np.nan
 
@@ -98,3 +99,19 @@ def test_a_pool_without_any_response_is_ordered_too():
 @pytest.mark.parametrize("text", ["all-MiniLM-L6-v2", ""])
 def test_embeddings_are_named_by_any_text(text):
     assert TaskConfidence(embeddings=text).embeddings == text
+
+
+def test_used_rows_hold_the_first_seats_of_their_tasks():
+    """Weights 4 : 2 : 1; after three rows of task 0 the seats of 7, [4, 2, 1], lack one, two and one row."""
+    used = np.array([0, 1, 2])
+    order = TaskConfidence().order(THREE, ALL, seed=0, used=used).rows
+    left = order[~np.isin(order, used)]
+    assert np.bincount(THREE.columns["task_code"][left[:4]], minlength=3).tolist() == [1, 2, 1]
+    only_two = np.where(np.arange(14) < 3, False, ALL)  # whether used rows are eligible changes nothing
+    assert TaskConfidence().order(THREE, only_two, seed=0, used=used).rows.tolist() == order.tolist()
+
+
+def test_a_row_that_repeats_a_used_one_takes_no_seat():
+    """Prices (k + ½) / weight of task 0 after row 0: .375; of task 1 .25 .75; of task 2 .5: row 5 is second."""
+    order = order_rows(TaskConfidence(), THREE, ALL, seed=0, used=UsedRows(np.array([0]), np.array([1, 2, 3, 4])))
+    assert order.rows[1] == 5

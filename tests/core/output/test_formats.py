@@ -7,7 +7,8 @@ import orjson
 import pytest
 
 from core.errors import RecipeError
-from core.output.formats import CONVERSIONS, convert_row, one_line
+from core.output.formats import CONVERSIONS, convert_row, messages_of_text, one_line
+from core.pool.row_view import RowReader
 from core.schema import FieldMap
 from tests.core.pool.pools import ALPACA, make_row
 
@@ -84,7 +85,114 @@ def test_a_tool_turn_is_an_observation_and_the_turn_before_it_the_call():
     assert sharegpt["tools"] == TOOLS  # text, as LLaMA-Factory expects it
     messages = converted(row, "messages", WITH_TOOLS)
     assert [turn["role"] for turn in messages["messages"]] == ["user", "assistant", "tool", "assistant"]
-    assert messages["tools"] == [{"name": "add"}]  # a list, as TRL expects it
+    assert messages["tools"] == [{"type": "function", "function": {"name": "add"}}]  # a list, as TRL expects it
+
+
+SUM = {"name": "add", "arguments": {"a": 2, "b": 2}}
+THOUGHT = "<think>\nAdd them.\n</think>\n\n"
+
+
+def read(turns, field="messages", **rest):
+    """A row of a pool of conversations, with its turns as models read them."""
+    fields = FieldMap("messages" if field == "messages" else "sharegpt", turns=field, tools="tools")
+    original = {field: turns, **rest}
+    prompt, response, as_json = RowReader(fields).read(original)
+    row = make_row(("user", prompt), ("assistant", response), **original)
+    return (row if as_json is None else replace(row, turns=tuple(json.loads(as_json)))), fields
+
+
+def parts(*types):
+    return [{"type": kind, "value": value} for kind, value in types]
+
+
+CALLS = [  # a conversation with one call, in four formats; the last three with reasoning
+    [
+        {"from": "human", "value": "2 + 2?"},
+        {"from": "function_call", "value": json.dumps(SUM)},
+        {"from": "observation", "value": "4"},
+        {"from": "gpt", "value": "4"},
+    ],
+    [
+        {"from": "human", "value": "2 + 2?"},
+        {"from": "function_call", "value": THOUGHT + json.dumps(SUM)},
+        {"from": "observation", "value": "4"},
+        {"from": "gpt", "value": "4"},
+    ],
+    [
+        {"role": "user", "content": parts(("text", "2 + 2?"))},
+        {"role": "assistant", "content": parts(("reasoning", "Add them."), ("tool_call", json.dumps(SUM)))},
+        {"role": "tool", "content": parts(("text", "4"))},
+        {"role": "assistant", "content": parts(("text", "4"))},
+    ],
+    [
+        {"role": "user", "content": "2 + 2?"},
+        {
+            "role": "assistant",
+            "content": None,
+            "reasoning_content": "Add them.",
+            "tool_calls": [
+                {"type": "function", "function": {"name": "add", "arguments": json.dumps(SUM["arguments"])}}
+            ],
+        },
+        {"role": "tool", "content": "4"},
+        {"role": "assistant", "content": "4"},
+    ],
+]
+
+
+@pytest.mark.parametrize("turns", CALLS)
+def test_a_call_and_its_reasoning_are_the_same_in_every_format(turns):
+    row, fields = read(turns, "messages" if "role" in turns[0] else "conversations")
+    thought = "" if turns is CALLS[0] else THOUGHT
+    call = {"role": "assistant", "content": thought, "tool_calls": [{"type": "function", "function": SUM}]}
+    asked, answered, said = (
+        {"role": r, "content": c} for r, c in [("user", "2 + 2?"), ("tool", "4"), ("assistant", "4")]
+    )
+    assert converted(row, "messages", fields) == {"messages": [asked, call, answered, said]}
+    sharegpt = converted(row, "sharegpt", fields)["conversations"]
+    assert [turn["from"] for turn in sharegpt] == ["human", "function_call", "observation", "gpt"]
+    assert sharegpt[1]["value"].startswith(thought) and json.loads(sharegpt[1]["value"].removeprefix(thought)) == SUM
+    for again, field in ((sharegpt, "conversations"), ([asked, call, answered, said], "messages")):
+        row, fields = read(again, field)
+        assert converted(row, "messages", fields) == {"messages": [asked, call, answered, said]}
+
+
+def test_several_calls_are_a_list_and_keep_their_ids():
+    calls = [{"id": f"call{k}", "type": "function", "function": SUM} for k in range(2)]
+    answers = [{"role": "tool", "name": "add", "tool_call_id": f"call{k}", "content": "4"} for k in range(2)]
+    asked, said = {"role": "user", "content": "2 + 2?"}, {"role": "assistant", "content": "4"}
+    turns = [asked, {"role": "assistant", "content": "I add.", "tool_calls": calls}, *answers, said]
+    row, fields = read(turns)
+    assert converted(row, "messages", fields) == {"messages": turns}
+
+
+@pytest.mark.parametrize(
+    ("turn", "schema", "why"),
+    [
+        ({"from": "function_call", "value": "add(2, 2)"}, "messages", "it calls a tool with text that is not JSON"),
+        ({"from": "function_call", "value": '{"a": 1}'}, "messages", "it calls a tool without a name"),
+        ({"from": "function_call", "value": '{"name": "add", "arguments": "2"}'}, "messages", "no JSON object"),
+        ({"from": "gpt", "value": "I add.", "tool_calls": [SUM]}, "sharegpt", "says something in the same turn"),
+        ({"from": "gpt", "value": parts(("text", "4."), ("reasoning", "Add."))}, "messages", "reasoning after a text"),
+        ({"from": "function_call", "value": json.dumps(SUM)}, "alpaca", "it has tools"),
+    ],
+)
+def test_a_call_that_a_schema_cannot_express_is_refused_with_the_row(turn, schema, why):
+    row, fields = read([{"from": "human", "value": "2 + 2?"}, turn], "conversations")
+    with pytest.raises(RecipeError, match=rf"^Row 'r0' \(line 1\) cannot be written as {schema}: .*{why}"):
+        convert_row(row, schema, fields)
+
+
+def test_reasoning_is_the_beginning_of_the_text():
+    turns = [
+        {"role": "user", "content": "2 + 2?"},
+        {"role": "assistant", "content": parts(("reasoning", "Add."), ("text", "4"))},
+    ]
+    row, fields = read(turns)
+    assert row.turns[-1]["content"] == "Add.\n4"  # as a model reads it
+    assert converted(row, "messages", fields)["messages"][-1]["content"] == "<think>\nAdd.\n</think>\n\n4"
+    assert converted(row, "alpaca", fields)["output"] == "<think>\nAdd.\n</think>\n\n4"
+    assert messages_of_text(row, fields)["messages"][-1]["content"] == "Add.\n4"
 
 
 def test_tools_are_removed_from_the_system_turn():
@@ -102,7 +210,7 @@ def test_tools_are_removed_from_the_system_turn():
 def test_a_call_in_openais_wrapping_is_unwrapped_for_sharegpt():
     wrapped = '[{"id": "c1", "type": "function", "function": {"name": "add", "arguments": "{}"}}]'
     row = make_row(ASKED, ("assistant", wrapped), ("tool", "4"), SAID)
-    assert json.loads(converted(row, "sharegpt")["conversations"][1]["value"]) == [{"name": "add", "arguments": "{}"}]
+    assert json.loads(converted(row, "sharegpt")["conversations"][1]["value"]) == {"name": "add", "arguments": {}}
 
 
 @pytest.mark.parametrize("tools", ["[]", [], "", None])
@@ -153,7 +261,7 @@ def test_messages_can_express_what_the_others_cannot(schema, turns, original, wh
 
 def test_an_unknown_schema_is_refused_with_the_choices():
     with pytest.raises(
-        RecipeError, match=r"no schema 'csv'\. There are original, alpaca, messages, sharegpt, annotation"
+        RecipeError, match=r"no schema 'csv'\. There are original, alpaca, messages, sharegpt, llamafactory, annotation"
     ):
         convert_row(make_row(ASKED, SAID), "csv")
 

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import orjson
+import pyarrow.parquet as pq
 import pytest
 
 from core.cli.commands import require_run
@@ -96,3 +98,21 @@ def test_the_main_verdict_is_on_the_first_target_that_was_given():
     accuracy = replace(given, figure="preference_accuracy", rates={"0.001": 0.0}, difference=0.02, low=-0.01, high=0.05)
     assert "+2.0 percentage points of preference accuracy (95% interval −1.0 to +5.0" in describe_verdict(accuracy)
     assert describe_verdict(accuracy).endswith("learning rate 0.001).")
+
+
+def test_a_bundle_holds_the_proof_and_the_rows_in_both_formats(exported, demo, recipe, tmp_path):
+    plan, _, after = exported
+    written = curate(
+        recipe, demo.pool, require_run(recipe, demo.pool, demo.workspace), tmp_path / "b.jsonl", bundle=True
+    )
+    assert orjson.loads((tmp_path / "b.proof.json").read_bytes())["id"] == plan.id
+    assert pq.read_metadata(tmp_path / "b.parquet").num_rows == written.rows
+    assert (tmp_path / "b.jsonl").read_bytes() == after.chosen.read_bytes()
+    card = written.card.read_text()
+    assert "- **Also in** `b.parquet`: the selected rows in the other format" in card
+    assert "- **Also in** `b.proof.json`: the proof of the selection" in card
+    assert "Also in" not in after.card.read_text()
+    files = read_manifest(written.manifest).files
+    assert {"b.proof.json", "b.parquet"} <= files.keys() and not {"after.proof.json"} & read_manifest(
+        after.manifest
+    ).files.keys()

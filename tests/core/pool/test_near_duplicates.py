@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from core.cli.commands import duplicates_facts
-from core.columns import near_duplicate_column, near_duplicate_similarity
+from core.columns import DUPLICATES, duplicates_of
 from core.errors import Cancelled, RecipeError
 from core.measurement.recipe_inputs import find_recipe_duplicates
 from core.output.curate import curate
@@ -12,7 +12,7 @@ from core.pool import near_duplicates as duplicates
 from core.pool.near_duplicates import cache_stamp, find_near_duplicates, load_near_duplicates
 from core.pool.pools import load_answer_key, load_pool
 from core.progress import SilentReporter
-from core.selection.recipe import named_near_duplicates, parse_recipe
+from core.selection.recipe import named_duplicates, parse_recipe
 from core.workspace.folder import Workspace
 from tests.pages.conftest import entropy_shift_run, write_near_duplicates
 
@@ -92,15 +92,14 @@ def test_turns_are_read_where_a_row_has_several():
 @pytest.mark.parametrize("column", ["near_duplicate_of@x", "near_duplicate_of@0.1", "near_duplicate_of@1.5"])
 def test_an_invalid_similarity_is_refused(column):
     with pytest.raises(RecipeError):
-        near_duplicate_similarity(column)
+        DUPLICATES["words"].similarity(column)
 
 
 def test_columns_name_their_similarity_and_others_have_none():
-    assert (
-        near_duplicate_column(0.8) == "near_duplicate_of@0.8"
-        and near_duplicate_similarity("near_duplicate_of@0.75") == 0.75
-    )
-    assert near_duplicate_similarity("nll") is None
+    kind = DUPLICATES["words"]
+    assert kind.column(0.8) == "near_duplicate_of@0.8"
+    assert duplicates_of("near_duplicate_of@0.75") is kind and kind.similarity("near_duplicate_of@0.75") == 0.75
+    assert duplicates_of("nll") is duplicates_of("duplicate_of") is None
 
 
 def recipe(column):
@@ -110,7 +109,7 @@ def recipe(column):
 
 def test_a_filter_names_its_similarity_in_one_form_only():
     for column in ("near_duplicate_of", "near_duplicate_of@0.80", "near_duplicate_of@0.8"):
-        assert named_near_duplicates(recipe(column)) == {"near_duplicate_of@0.8"}
+        assert named_duplicates(recipe(column)) == {"near_duplicate_of@0.8": DUPLICATES["words"]}
 
 
 def test_a_filter_on_near_duplicates_applies_once_they_are_stored(pool, place, tmp_path):
@@ -118,7 +117,7 @@ def test_a_filter_on_near_duplicates_applies_once_they_are_stored(pool, place, t
     with pytest.raises(RecipeError, match=r"not computed yet .*python -m core duplicates .* --threshold 0\.6"):
         curate(plan, pool, run, tmp_path / "chosen.jsonl")
     find_recipe_duplicates(plan, pool, place, SilentReporter())
-    facts = duplicates_facts(pool, place, 0.6, SilentReporter())
+    facts = duplicates_facts(DUPLICATES["words"], 0.6, plan, pool, place, SilentReporter())
     assert (facts["near_duplicates"], facts["groups"], facts["largest_group"]) == (21, 20, 3)
     written = curate(plan, pool, run, tmp_path / "chosen.jsonl")
     assert written.rows == 240 - 21

@@ -5,11 +5,14 @@ import json
 import numpy as np
 import pytest
 
+from core.cli.arguments import measure_arguments
 from core.errors import PoolError, RecipeError
 from core.measurement.measure import measure
+from core.measurement.recipe_inputs import with_good_end
 from core.measurement.run_data import load_measured
 from core.methods import build_method
 from core.output.score_files import collect_scores, write_score_file
+from core.pool import outside_scores
 from core.pool.outside_scores import import_scores, iter_scores
 from core.pool.pool_columns import load_columns
 from core.pool.pools import load_pool
@@ -88,7 +91,7 @@ def test_exported_scores_are_read_back_as_they_were(pool, workspace, tmp_path):
     assert write_score_file(pool, columns, tmp_path / "out.jsonl") == N
     lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert lines[3]["scores"]["imported"] == {"score": 1.0} and "imported" not in lines[N - 1]["scores"]
-    read = import_scores(pool, str(tmp_path / "out.jsonl"), workspace, field="imported", name="again")
+    read = import_scores(pool, str(tmp_path / "out.jsonl"), workspace, fields=["imported"], name="again")
     assert read.columns == ("score@again",)
     stored = load_columns(workspace.root, pool.fingerprint)
     np.testing.assert_array_equal(stored["score@again"], stored["score@a"])
@@ -103,7 +106,7 @@ def test_bad_input_is_one_sentence(pool, workspace, tmp_path):
     with pytest.raises(PoolError, match="no id is one of the pool's, such as 'r0'"):
         read([{"id": "x", "q": 1}])
     with pytest.raises(PoolError, match="a number in 'z'"):
-        read([{"id": "r0", "q": 1}], field="z")
+        read([{"id": "r0", "q": 1}], fields=["z"])
     with pytest.raises(RecipeError, match=r"2 scores \(a, b\)"):
         read([{"id": "r0", "a": 1, "b": 2}], name="n")
     with pytest.raises(RecipeError, match="1 to 64 letters"):
@@ -118,3 +121,38 @@ def test_a_column_that_is_not_joined_yet_is_named_with_the_command(pool, workspa
     run = measure(pool, build_method("random", {}), Reading(), workspace, seed=0, report=SilentReporter())
     with pytest.raises(RecipeError, match=r"import-scores .*pool.jsonl FILE --as ifd"):
         make_selection(parse_recipe(recipe, "test"), pool, load_measured(run))
+
+
+def test_the_good_end_is_named_once(pool, workspace, tmp_path):
+    rows = [{"id": f"r{k}", "loss": k, "judge": k} for k in range(N)]
+    read = import_scores(pool, str(write(tmp_path / "q.jsonl", rows)), workspace, ends={"loss": "low"})
+    assert read.low == ("score@loss",)
+
+    def end(**params):
+        recipe = parse_recipe({"pool": {"source": "p"}, "method": {"name": "imported", "params": params}}, "test")
+        return with_good_end(recipe, pool, workspace).method.build().prefer
+
+    assert (end(field="score@loss"), end(field="score@judge"), end(field="score@loss", end="high")) == (
+        "low",
+        "high",
+        "high",
+    )
+    command = measure_arguments(
+        parse_recipe(
+            {"pool": {"source": "p"}, "method": {"name": "imported", "params": {"field": "score@loss"}}}, "test"
+        ),
+        "measure",
+    )
+    assert "end=high" in command  # else it would rank from the other end
+    with pytest.raises(RecipeError, match="no score 'nll'"):
+        import_scores(pool, str(tmp_path / "q.jsonl"), workspace, ends={"nll": "low"})
+    with pytest.raises(RecipeError, match="would both be score@a-b"):
+        import_scores(pool, str(write(tmp_path / "n.jsonl", [{"id": "r1", "a b": 1, "a-b": 2}])), workspace)
+
+
+def test_a_preview_reads_the_first_rows(pool, workspace, tmp_path, monkeypatch):
+    monkeypatch.setattr(outside_scores, "PREVIEW_ROWS", 3)
+    rows = [{"id": f"r{k + 4}", "q": k} for k in range(5)]
+    preview = outside_scores.preview_scores(pool, str(write(tmp_path / "q.jsonl", rows)), workspace)
+    assert (preview.rows, preview.more, preview.matched, preview.unmatched_ids) == (3, True, 2, ("r6",))
+    assert (preview.numbers, preview.lowest, preview.highest) == ({"q": 3}, {"q": 0}, {"q": 2})

@@ -250,6 +250,19 @@ def test_a_selection_of_another_pool_or_budget_is_refused(demo, tmp_path):
         demo.design(str(tmp_path / "far.yaml"))
 
 
+def test_an_arm_that_tops_up_rows_trains_on_these_too(demo, tmp_path):
+    ids = demo.pool.rows["id"].to_pylist()
+    dump_recipe(make_recipe("longest", given=ids[:60]), tmp_path / "more.recipe.yaml")
+    design = demo.design(str(tmp_path / "more.recipe.yaml"))
+    (rows,) = design.rows["more"]
+    trainable = np.setdiff1d(
+        np.arange(60), np.flatnonzero(np.isin(groups(demo), groups(demo)[design.evaluated[0].rows]))
+    )
+    assert len(trainable) > 40 and np.isin(trainable, rows).all()
+    assert len(rows) == len(design.rows["longest"][0])  # one budget for all arms
+    assert next(arm for arm in design.plan.arms if arm.name == "more").recipe["given"] == sorted(ids[:60])
+
+
 def test_unknown_rows_of_a_file_are_counted_and_the_first_is_named(demo, tmp_path):
     known = orjson.loads(demo.pool.rows["original"][0].as_py())
     rows = [known, known | {"output": "another"}, {"id": "nobody"}]

@@ -22,7 +22,7 @@ def draw(verdict: Any, pool: Pool, run: Run, live: LiveSelection) -> None:
     coverage_run, recipe = find_coverage_run(pool, run), state.recipe(pool)
     assert coverage_run is not None
     curves = coverage.count_curves(pool, run, coverage_run, live, recipe)
-    point = coverage.coverage_at_budget(curves, len(live.selection.rows), len(pool))
+    point = coverage.coverage_at_budget(curves, len(live.selection.rows) + curves.used, len(pool))
     verdict.subheader(coverage.headline(point), anchor=False)
     random = coverage.random_selections(run, live.selection)
     _draw_figures(pool, run, live, coverage_run, curves, point, random)

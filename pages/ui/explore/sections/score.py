@@ -17,7 +17,7 @@ def draw(verdict: Any, pool: Pool, run: Run, live: LiveSelection) -> None:
     verdict.subheader(scores.verdict(run, live, column), anchor=False)
     with verdict:
         hints.draw("explore")
-    text.caption(f"{scores.describe_direction(live, column)} {scores.describe_counts(run, live, column)}")
+    text.caption(f"{scores.describe_direction(run, live, column)} {scores.describe_counts(run, live, column)}")
     _draw_figures(pool, run, live, column)
 
 

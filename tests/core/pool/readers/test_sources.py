@@ -1,4 +1,4 @@
-"""Rows from tables, folders and hub ids."""
+"""Rows from tables and folders."""
 
 import gzip
 import json
@@ -209,8 +209,3 @@ class TestFolders:
         with pytest.raises(PoolError, match="cannot be opened as a dataset: Dataset scripts are no longer supported"):
             load("folder")
         assert not (tmp_path / "ran").exists()
-
-    def test_a_hub_id_without_a_hub_is_refused_in_one_sentence(self, root):
-        with pytest.raises(PoolError, match=r"nobody/nothing-here cannot be opened as a dataset: ") as error:
-            load_pool("nobody/nothing-here", workspace=root)
-        assert "\n" not in str(error.value)

@@ -68,7 +68,7 @@ def test_invalid_paths_are_refused(data, typed):
         roots.check_source(typed)
 
 
-@pytest.mark.parametrize("typed", ["databricks/databricks-dolly-15k", "gsm8k", "demo"])
+@pytest.mark.parametrize("typed", ["databricks/databricks-dolly-15k", "gsm8k", "demo", "hf://datasets/o/n@v1/data"])
 def test_a_hub_id_is_unchanged(data, typed):
     assert roots.check_source(typed) == typed
 
