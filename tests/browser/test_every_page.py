@@ -92,7 +92,8 @@ def test_every_method_on_every_page(page, serve, measured_workspace, tmp_path):
         check_export(page, workspace, tmp_path)
 
 
-@pytest.mark.parametrize("theme", ["light", pytest.param("dark", marks=pytest.mark.soak)])
+@pytest.mark.soak
+@pytest.mark.parametrize("theme", ["light", "dark"])
 def test_all_text_of_every_page_is_legible(chromium, serve, measured_workspace, theme):
     workspace, _ = measured_workspace
     viewport = {"width": 1280, "height": 4000}  # no part is scrolled
