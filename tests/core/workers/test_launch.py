@@ -114,6 +114,7 @@ def parts_of(task: Task) -> dict[Path, int]:
     return {file: file.stat().st_mtime_ns for file in Path(task.workspace).glob("measurements/*/part-*.parquet")}
 
 
+@pytest.mark.soak
 def test_two_workers_one_of_them_killed_and_two_shards_give_the_bits_of_one(new_task):
     alone, killed, shards = map(new_task, ("alone", "killed", "shards"))
     run_workers(alone, [ONE_THREAD], SilentReporter())
