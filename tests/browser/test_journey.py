@@ -145,7 +145,7 @@ def test_pool_text_is_shown_and_never_run_or_fetched(page, serve, tmp_path):
         page.goto(address)
         wait_until_idle(page)
         expect(page.get_by_text("hostile.jsonl").first).to_be_visible()
-        expect(page.get_by_text("onerror=alert(1)").first).to_be_visible()
+        expect(page.get_by_text("onerror=alert(1)").locator("visible=true").first).to_be_visible()
         for name in ("Measure", "Pool"):
             go_to(page, name)
     assert {url.split("/")[2] for url in requested if url.startswith("http")} == {address.removeprefix("http://")}
