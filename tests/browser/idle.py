@@ -1,6 +1,7 @@
 """When the app is idle: runs have ended, nothing is fetched any more, the page stays as it is, and keys are heard."""
 
 import time
+from collections.abc import Callable
 from weakref import WeakKeyDictionary
 
 from playwright.sync_api import Browser, BrowserContext, Page, Request, WebSocket
@@ -66,3 +67,11 @@ def wait_until_idle(page: Page) -> None:
             settled = now
         page.wait_for_timeout(POLL_MS)
     assert page.get_by_test_id("stException").count() == 0
+
+
+def wait_until(page: Page, holds: Callable[[], bool]) -> None:
+    """Wait until something holds that no locator can tell, such as what a canvas shows."""
+    began = time.monotonic()
+    while not holds():
+        assert time.monotonic() - began < MAX_WAIT_S / 4, "it does not hold"
+        page.wait_for_timeout(POLL_MS)

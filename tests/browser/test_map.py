@@ -15,7 +15,7 @@ from core.pool.pools import load_pool
 from core.schema import Pool, Reading
 from core.workspace.folder import Workspace
 from core.workspace.parts import Parts
-from tests.browser.idle import wait_until_idle
+from tests.browser.idle import wait_until, wait_until_idle
 from tests.pages.conftest import entropy_shift_run, write_rows
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
@@ -81,7 +81,8 @@ def open_map(page: Page, address: str, width: int = 1280, **query: str) -> Locat
     if page.get_by_role("button", name="Clear", exact=True).count():
         act(page, plot, lambda: page.get_by_role("button", name="Clear", exact=True).click())
     plot.scroll_into_view_if_needed()
-    page.wait_for_timeout(500)
+    wait_until(page, lambda: frame(plot)[0] < frame(plot)[1])
+    page.wait_for_timeout(300)
     return plot
 
 
@@ -206,18 +207,14 @@ def test_the_keyboard_and_the_buttons_zoom(page, address):
     plot = open_map(page, address)
     whole = frame(plot)
     plot.get_by_role("button", name="Zoom in").click()
-    page.wait_for_timeout(300)
-    assert frame(plot) != whole
+    wait_until(page, lambda: frame(plot) != whole)
     plot.get_by_role("button", name="Whole map").click()
-    page.wait_for_timeout(300)
-    assert frame(plot) == whole
+    wait_until(page, lambda: frame(plot) == whole)
     plot.locator(".dots").focus()
     page.keyboard.press("+")
-    page.wait_for_timeout(300)
-    assert frame(plot) != whole
+    wait_until(page, lambda: frame(plot) != whole)
     page.keyboard.press("0")
-    page.wait_for_timeout(300)
-    assert frame(plot) == whole
+    wait_until(page, lambda: frame(plot) == whole)
 
 
 def test_a_zoom_into_a_large_pool_shows_all_rows_in_view(page, tmp_path, serve):

@@ -46,6 +46,7 @@ def method(pool: Pool) -> None:
         list(METHODS),
         format_func=lambda name: METHODS[name].label + ("" if name in ready else " (not measured)"),
         help=METHODS[now.method].summary,
+        index=list(METHODS).index(now.method),
         **state.bind("select.method", now.method, _set_method),
     )
 
@@ -121,11 +122,11 @@ def _parameter(current: Any, f: Field[Any]) -> None:
             st.segmented_control(required=True, **common)
         return
     if isinstance(f.default, str):
-        st.text_input(**param_words(f), **state.bind(key, value, partial(_set_text, f.name)))
+        st.text_input(**param_words(f), **state.bind(key, value, partial(_set_text, f.name), first="value"))
         return
     kind, draw = type(f.default), st.slider if _slides(f) else st.number_input
     bounds: dict[str, Any] = {"min_value": kind(about["low"]), "max_value": kind(about["high"]), "step": _step(f)}
-    draw(**bounds, **param_words(f), **state.bind(key, value, partial(state.set_param, f.name)))
+    draw(**bounds, **param_words(f), **state.bind(key, value, partial(state.set_param, f.name), first="value"))
 
 
 def _set_text(name: str, typed: str) -> None:
@@ -159,13 +160,16 @@ def budget(pool: Pool, run: Run, selection: Selection) -> None:
         min_value=type(maximum)(0),
         max_value=maximum,
         help="The best-ranked rows are selected until the budget is used up. Tokens: response tokens.",
-        **state.bind(f"select.exact.{now.unit}", type(maximum)(shown.amount), partial(_set_budget, now.unit)),
+        **state.bind(
+            f"select.exact.{now.unit}", type(maximum)(shown.amount), partial(_set_budget, now.unit), first="value"
+        ),
     )
     unit.selectbox(
         "Unit",
         units,
         format_func=UNITS.__getitem__,
         filter_mode=None,
+        index=units.index(now.unit),
         **state.bind("select.unit", now.unit, lambda unit: _set_unit(unit, selection, len(pool))),
     )
 
@@ -209,6 +213,7 @@ def threshold(run: Run, live: LiveSelection) -> None:
             f"select.threshold.{current.ranks_by}.{current.prefer}",
             value,
             lambda limit: state.change(threshold=None if limit == loosest else float(limit)),
+            first="value",
         ),
     )
 

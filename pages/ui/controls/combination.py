@@ -117,7 +117,7 @@ def _choose_rule(combined: Combined, options: Mapping[str, Method], names: Seque
     st.selectbox("Follows" if follows else "First method", names, help=help, **bound)
     if follows:
         help = "Share of every other method's ranking that the first method selects from."
-        bound = state.bind(f"select.{NAME}.keep", combined.keep, partial(_set, "keep"))
+        bound = state.bind(f"select.{NAME}.keep", combined.keep, partial(_set, "keep"), first="value")
         st.slider("Top share of the others", 0.0, 1.0, step=0.01, help=help, **bound)
 
 
@@ -134,7 +134,7 @@ def _choose_weights(combined: Combined, names: Sequence[str]) -> None:
         return
     for place, (name, weight) in enumerate(zip(names, _weights(combined), strict=True)):
         label, look = f"Weight of {escape_markdown(name)}", {"min_value": 0.0, "step": STEP, "format": "%g"}
-        bound = state.bind(f"combination.weight.{place}", weight, partial(_set_weight, combined, place))
+        bound = state.bind(f"combination.weight.{place}", weight, partial(_set_weight, combined, place), first="value")
         st.number_input(label, **look, **bound)
 
 

@@ -122,7 +122,7 @@ def _param_widget(method: Method, f: Field[Any]) -> None:
     words = about["words"]
     if isinstance(f.default, str) and not list_choices(f):
         set_text = partial(_set_text, method.name, f.name, about["names"])
-        st.text_input(**param_words(f), placeholder=words.get(""), **state.bind(key, value, set_text))
+        st.text_input(**param_words(f), placeholder=words.get(""), **state.bind(key, value, set_text, first="value"))
         return
     set_value = partial(_set_value, method.name, f)
     if choices := list_choices(f):
@@ -130,8 +130,9 @@ def _param_widget(method: Method, f: Field[Any]) -> None:
         st.selectbox(options=choices, format_func=partial(value_in_words, f), **param_words(f), **bound)
         return
     low, high = (type(f.default)(about[end]) for end in ("low", "high"))
-    empty = {"value": None, "placeholder": words[0]} if 0 in words else {}
-    bound = state.bind(key, None if value == 0 and empty else value, set_value)
+    empty = {"value": None, "placeholder": words[0]} if 0 in words else {}  # with None, a box can be emptied
+    shown = None if value == 0 and empty else value
+    bound = state.bind(key, shown, set_value, first="" if empty else "value")
     st.number_input(
         min_value=low, max_value=high, **param_words(f), **empty, **bound, **_number_steps(about, f.default)
     )
@@ -198,7 +199,7 @@ def reading() -> None:
             max_value=1_000_000,
             step=256,
             help="In tokens. Longer rows are shortened: prompts lose their oldest words, responses their end.",
-            **state.bind("form.max_length", now.max_length, partial(_set_reading, "max_length")),
+            **state.bind("form.max_length", now.max_length, partial(_set_reading, "max_length"), first="value"),
         )
         st.number_input(
             LABELS["prompt_share"],
@@ -206,7 +207,7 @@ def reading() -> None:
             max_value=0.9,
             step=0.1,
             help="Share of the maximum length that the prompt keeps if prompt and response do not fit together.",
-            **state.bind("form.prompt_share", now.prompt_share, partial(_set_reading, "prompt_share")),
+            **state.bind("form.prompt_share", now.prompt_share, partial(_set_reading, "prompt_share"), first="value"),
         )
         _seed_input()
 
@@ -227,7 +228,7 @@ def _seed_input() -> None:
         min_value=0,
         step=1,
         help="Decides every random choice: warm-up rows, continued prompts, sampled answers.",
-        **state.bind("form.seed", state.settings().seed, lambda seed: state.change(seed=int(seed or 0))),
+        **state.bind("form.seed", state.settings().seed, lambda seed: state.change(seed=int(seed or 0)), first="value"),
     )
 
 

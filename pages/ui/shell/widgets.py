@@ -39,10 +39,14 @@ def set_widget(key: str, value: Any, *, force: bool = False) -> str:
     return key
 
 
-def bind(key: str, value: Any, set_value: Callable[[Any], None], *, force: bool = False) -> dict[str, Any]:
+def bind(
+    key: str, value: Any, set_value: Callable[[Any], None], *, first: str = "", force: bool = False
+) -> dict[str, Any]:
     """Set the value of a widget before it is drawn. Return its arguments `key` and `on_change`.
 
-    A change by the user calls `set_value` with the new value.
+    A change by the user calls `set_value` with the new value. `first` names the argument for the widget's first value:
+    a browser that missed the value set here, because a new run overtook it, then begins with it, not with a minimum
+    that it would send back as a change.
     """
 
     def changed() -> None:
@@ -50,7 +54,7 @@ def bind(key: str, value: Any, set_value: Callable[[Any], None], *, force: bool 
         draw_reader_too()
 
     set_widget(key, value, force=force)
-    return {"key": key, "on_change": changed}
+    return {"key": key, "on_change": changed} | ({first: value} if first else {})
 
 
 def widget_value(key: str) -> Any:
