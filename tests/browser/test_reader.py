@@ -321,3 +321,10 @@ def test_rows_are_tagged_by_a_key_and_highlighted(select, workspace):
     page.get_by_role("button", name="Tags", exact=True).click()
     page.get_by_role("button", name="Highlight", exact=True).click()
     expect(page.get_by_text("5 rows highlighted")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.set_viewport_size({"width": 1024, "height": 700})  # a bar of more than two lines
+    wait_until_idle(page)
+    page.get_by_test_id("stMain").evaluate("main => main.scrollTo(0, 400)")
+    wait_until_idle(page)
+    bar, dock = (page.locator(f"div:has(> .st-key-{name})").bounding_box() for name in ("bar", "dock"))
+    assert bar["height"] > 140 and dock["y"] == pytest.approx(bar["y"] + bar["height"], abs=2)

@@ -1,9 +1,24 @@
-"""Script that keeps what was clicked where it is on the screen, while the page around it is drawn again.
+"""Scripts that keep what was clicked where it is on the screen, and the reader below the bar, however high that is.
 
 The reader halves the width of the page when it opens, so everything above a table grows; without this a click on a row
 would move the row out of sight. On a phone the reader stands above the page, and comes into view instead. Both end when
 the page is scrolled or a key is pressed.
 """
+
+BAR_HEIGHT = "--bar-height"  # set by the script; the stylesheet of workbench.layout reads it
+
+TELL_BAR_HEIGHT = """
+function tellBarHeight() {
+    const tell = () => {
+        const bar = document.querySelector(".st-key-bar");
+        if (bar) document.body.style.setProperty("NAME", `${bar.offsetHeight}px`);
+        else document.body.style.removeProperty("NAME");
+    };
+    const watch = new ResizeObserver(tell);  // the page grows and shrinks with its bar
+    watch.observe(document.querySelector(".stMainBlockContainer"));
+    return () => watch.disconnect();
+}
+""".replace("NAME", BAR_HEIGHT)
 
 KEEP_PLACE = """
 const PATIENCE = 5000;  // ms in which a page is drawn again

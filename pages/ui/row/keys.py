@@ -15,7 +15,7 @@ import streamlit as st
 
 from core.schema import IntArray, Pool
 from pages.ui.row import pins, tags
-from pages.ui.row.anchor import KEEP_PLACE
+from pages.ui.row.anchor import KEEP_PLACE, TELL_BAR_HEIGHT
 from pages.ui.shell import open_row, state
 
 KEY = "keys"
@@ -55,9 +55,9 @@ export default function (drawn) {
     document.addEventListener("keydown", press, true);
     document.body.dataset.keys = "heard";
     if (unsent) setTimeout(tell);
-    const release = keepPlace();
+    const ends = [keepPlace(), tellBarHeight()];
     return () => {
-        release();
+        ends.forEach((end) => end());
         if (element !== drawn) return;
         element = undefined;
         gone = setTimeout(() => {
@@ -112,7 +112,7 @@ function find(name, what) {
     return name && document.querySelector(`.st-key-${name.replaceAll(".", "-")} ${what}`);
 }
 """
-_listener = st.components.v2.component("winnow.keys", js=_LISTEN + KEEP_PLACE)
+_listener = st.components.v2.component("winnow.keys", js=_LISTEN + KEEP_PLACE + TELL_BAR_HEIGHT)
 
 
 @st.fragment

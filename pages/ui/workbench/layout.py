@@ -7,6 +7,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from core.schema import Pool
 from pages.ui.row import keys, reader
+from pages.ui.row.anchor import BAR_HEIGHT
 from pages.ui.shell import copy_link, state
 from pages.ui.shell.open_row import FOLLOWER, HAS_PAGE, HAS_READER
 from pages.ui.workbench import highlight
@@ -28,7 +29,8 @@ div:has(> .st-key-dock) {{ position: sticky; top: calc({header} + {bar}); }}
   div:has(> div > div > div > .st-key-dock), div:has(> div > div > .st-key-dock) {{ order: -1; }}
 }}
 </style>"""
-BAR_HEIGHT = "8.5rem"  # of the bar with two lines
+USUAL_BAR = "8.5rem"  # height of a bar with two lines, until the page tells how high it is
+NO_BAR = "0.5rem"
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ def open_page(title: str, pool: Pool | None = None, *, bar: bool = False) -> Pla
     for key in (FOLLOWER, HAS_PAGE, HAS_READER):
         st.session_state[key] = None  # until it is drawn
     background = "#14181D" if st.context.theme.type == "dark" else "#FFFFFF"
-    st.html(_STYLE.format(header=HEADER, background=background, bar=BAR_HEIGHT if bar else "0.5rem"))
+    st.html(_STYLE.format(header=HEADER, background=background, bar=f"var({BAR_HEIGHT}, {USUAL_BAR})" if bar else NO_BAR))
     heading = st.container(horizontal=True, vertical_alignment="center")
     heading.title(title, anchor=False, width="stretch")
     bar_place = st.container(key="bar" if bar else None)
