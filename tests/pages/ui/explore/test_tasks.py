@@ -43,6 +43,7 @@ def test_a_derived_task_is_named_by_its_number():
 
 class _Same:
     greedy = current = None
+    used = 0
 
 
 @pytest.mark.parametrize(
