@@ -1,4 +1,7 @@
-"""When the app is idle: runs have ended, nothing is fetched any more, the page stays as it is, and keys are heard."""
+"""When the app is idle: runs have ended, nothing is fetched any more, the page stays as it is, and keys are heard.
+
+After a reload on a busy machine Chromium drops keys for a while, though the page is drawn and focused.
+"""
 
 import time
 from collections.abc import Callable
@@ -11,7 +14,8 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 SETTLED_MS = 250  # without a request after the last run: the slider of Streamlit waits 200 before it sends one
 POLL_MS = 30
 WATCH = """new MutationObserver(() => { window.changed = performance.now(); })
-    .observe(document, { childList: true, subtree: true });"""
+    .observe(document, { childList: true, subtree: true });
+addEventListener("keydown", () => { window.hearsKeys = true; }, { capture: true, once: true });"""
 IDLE = f"""() => performance.now() - (window.changed ?? 0) > {SETTLED_MS}
     && document.querySelector("[data-testid=stApp][data-test-script-state=notRunning]")
     && (document.body.dataset.keys || !document.querySelector(".st-key-keys"))"""
@@ -65,6 +69,10 @@ def wait_until_idle(page: Page) -> None:
         assert now - began < MAX_WAIT_S, "the app did not become idle"
         if _traffic[page].waiting or _traffic[page].fetched or not page.evaluate(IDLE):
             settled = now
+        page.wait_for_timeout(POLL_MS)
+    while not page.evaluate("window.hearsKeys"):
+        assert time.monotonic() - began < MAX_WAIT_S, "the browser hears no keys"
+        page.keyboard.press("Shift")
         page.wait_for_timeout(POLL_MS)
     assert page.get_by_test_id("stException").count() == 0
 

@@ -47,7 +47,8 @@ def open_page(title: str, pool: Pool | None = None, *, bar: bool = False) -> Pla
     for key in (FOLLOWER, HAS_PAGE, HAS_READER):
         st.session_state[key] = None  # until it is drawn
     background = "#14181D" if st.context.theme.type == "dark" else "#FFFFFF"
-    st.html(_STYLE.format(header=HEADER, background=background, bar=f"var({BAR_HEIGHT}, {USUAL_BAR})" if bar else NO_BAR))
+    height = f"var({BAR_HEIGHT}, {USUAL_BAR})" if bar else NO_BAR
+    st.html(_STYLE.format(header=HEADER, background=background, bar=height))
     heading = st.container(horizontal=True, vertical_alignment="center")
     heading.title(title, anchor=False, width="stretch")
     bar_place = st.container(key="bar" if bar else None)
