@@ -13,8 +13,8 @@ test: $(TESTING)  ## everything CI runs: style, types, tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -m "browser and not soak" -n 2 --dist loadfile --reruns 2
-	$(BIN)/pytest -m "not browser and not soak" -n 2 --dist loadfile
+	$(BIN)/pytest -m "browser and not soak" -n 2 --dist loadfile --no-loadscope-reorder --reruns 2
+	$(BIN)/pytest -m "not browser and not soak" -n 2 --dist loadfile --no-loadscope-reorder
 
 quick: $(TESTING)  ## the fast tests only
 	$(BIN)/pytest -m "not slow and not browser and not cluster and not soak" -n 2 --dist loadfile
