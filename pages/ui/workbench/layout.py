@@ -26,6 +26,7 @@ div:has(> .st-key-dock) {{ position: sticky; top: calc({header} + {bar}); }}
 @media (min-width: 641px) {{ .stMainBlockContainer {{ padding-left: 2rem; padding-right: 2rem; }} }}
 @media (max-width: 640px) {{
   div:has(> .st-key-bar), div:has(> .st-key-dock) {{ position: static; }}
+  .st-key-dock {{ max-height: calc(100vh - {header} - 1rem); }}
   div:has(> div > div > div > .st-key-dock), div:has(> div > div > .st-key-dock) {{ order: -1; }}
 }}
 </style>"""
