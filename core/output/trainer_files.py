@@ -205,6 +205,13 @@ def llamafactory_settings(settings: Settings) -> dict[str, Any]:
         **(lora if rank else {"finetuning_type": "full"}),
         **({"template": "alpaca"} if source.template == "alpaca" else {}),
         "cutoff_len": source.max_length,
+        **training_arguments(settings),
+    }
+
+
+def training_arguments(settings: Settings) -> dict[str, Any]:
+    """Return fields of transformers' TrainingArguments, which LLaMA-Factory and TRL both read."""
+    return {
         "per_device_train_batch_size": 1,
         "gradient_accumulation_steps": settings.rows_per_step,
         **({"max_steps": settings.steps} if settings.steps else {"num_train_epochs": settings.epochs}),

@@ -21,7 +21,15 @@ from core.measurement.runs import Run
 from core.models.reference import EMBEDDED, resolve_model
 from core.output.curate import CurateResult, check_outputs, curate
 from core.output.dataset_card import converted_entry
-from core.output.trainer_files import ALPHA, ModelSource, Settings, axolotl_settings, llamafactory_settings, to_yaml
+from core.output.trainer_files import (
+    ALPHA,
+    ModelSource,
+    Settings,
+    axolotl_settings,
+    llamafactory_settings,
+    to_yaml,
+    training_arguments,
+)
 from core.output.training_template import training_template
 from core.schema import Pool
 from core.selection.recipe import Recipe
@@ -190,23 +198,8 @@ def _trl(job: Job) -> dict[str, Any]:
 
 def _sft(job: Job) -> dict[str, Any]:
     """Return fields of TRL's SFTConfig that do not depend on the data."""
-    settings = job.settings
-    return {
-        "max_length": settings.source.max_length,
-        "per_device_train_batch_size": 1,
-        "gradient_accumulation_steps": settings.rows_per_step,
-        "num_train_epochs": settings.epochs,
-        "learning_rate": settings.learning_rate,
-        "lr_scheduler_type": settings.schedule,
-        "warmup_steps": settings.warmup_steps,
-        "weight_decay": settings.weight_decay,
-        "max_grad_norm": settings.clip,
-        "seed": settings.seed,
-        "output_dir": settings.output,
-        "logging_steps": 1,
-        "save_strategy": "epoch",
-        "report_to": "none",
-    }
+    length = {"max_length": job.settings.source.max_length}
+    return length | training_arguments(job.settings) | {"save_strategy": "epoch"}
 
 
 def _unsloth(job: Job) -> dict[str, Any]:
