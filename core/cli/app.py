@@ -72,7 +72,7 @@ ArmSetOpt = Annotated[
     list[str] | None,
     Option("--set", metavar="ARM.KEY=VALUE", help="A parameter of an arm that is a method; repeatable."),
 ]
-WorkspaceOpt = Annotated[Path, Option("--workspace", help="Folder of stored measurements.")]
+WorkspaceOpt = Annotated[Path, Option("--workspace", envvar="WINNOW_WORKSPACE", help="Folder of stored measurements.")]
 SeedOpt = Annotated[int, Option("--seed", min=0, max=MAX_SEED, help="Seed of every random choice.")]
 JsonOpt = Annotated[bool, Option("--json", help="Print JSON on stdout.")]
 JobOpt = Annotated[Path | None, Option("--job", hidden=True)]

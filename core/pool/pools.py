@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -249,6 +249,16 @@ def _by_last_use(workspace: Path) -> list[Path]:
     """Return the pool.json of every stored pool, last opened first."""
     files = [(path.stat().st_mtime, path) for path in (workspace / "pools").glob("*/pool.json")]
     return [path for _, path in sorted(files, reverse=True)]
+
+
+@contextmanager
+def keep_last_opened(workspace: Path) -> Iterator[None]:
+    """Leave the pool that was opened last the last one, whatever else is opened in this context."""
+    last = _by_last_use(workspace)[:1]
+    yield
+    for path in last:
+        with suppress(OSError):
+            path.touch()
 
 
 def _document(path: Path) -> dict[str, Any] | None:

@@ -15,7 +15,7 @@ from core.errors import PoolError, RecipeError
 from core.measurement.stages import PoolStages
 from core.measurement.target_pairs import WHOLE, Pairs, encode_pairs
 from core.pool.near_duplicates import find_near_duplicates
-from core.pool.pools import load_answer_key, load_pool
+from core.pool.pools import keep_last_opened, load_answer_key, load_pool
 from core.pool.preference.target_sets import digest_prompts, digest_target_prompts, holds_pairs, load_target_set
 from core.progress import percent_callback
 from core.proof.plan import HELD_OUT, EvaluatedRows, Target, hash_rows
@@ -131,7 +131,8 @@ def _load_target(stages: PoolStages, name: str, source: str, seed: int) -> tuple
     if holds_pairs(source):
         return _read_target_pairs(stages, name, source, seed)
     progress = percent_callback(stages.report)
-    pool = load_pool(source, workspace=stages.workspace.root, on_progress=progress)
+    with keep_last_opened(stages.workspace.root):  # the app opens the pool that is proved, not its target
+        pool = load_pool(source, workspace=stages.workspace.root, on_progress=progress)
     other = PoolStages(pool, stages.reading, stages.ref, stages.workspace, stages.report)
     usable = np.flatnonzero(other.counts["response_tokens"] > 0)
     return _read_rows(other, _draw(usable, seed), name, available=len(usable)), list(digest_prompts(pool))

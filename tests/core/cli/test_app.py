@@ -34,6 +34,13 @@ def refused(*words: str) -> str:
     return result.stderr
 
 
+def test_the_workspace_is_that_of_the_app_unless_named(place, monkeypatch):
+    monkeypatch.setenv("WINNOW_WORKSPACE", str(place / "shared"))
+    for words, folder in (([], "shared"), (["--workspace", "own"], "own")):
+        assert CliRunner().invoke(app, ["inspect", "pool.jsonl", *words]).exit_code == 0
+        assert len(list(place.glob(f"{folder}/pools/*"))) == 1 and not (place / "workspace").exists()
+
+
 @pytest.mark.parametrize("option", ["--filter", "--task", "--method", "--model", "--workspace", "--out"])
 def test_bytes_that_are_no_text_are_refused(option):
     assert "contains bytes that are not UTF-8" in refused("select", "pool.jsonl", option, "x\udcff")

@@ -10,7 +10,7 @@ import pytest
 from core.cli.commands import require_run
 from core.errors import PoolError, RecipeError
 from core.output.curate import curate
-from core.pool.pools import load_answer_key
+from core.pool.pools import load_answer_key, load_pool, recent_pools
 from core.pool.preference.target_sets import digest_prompts
 from core.proof.evaluation import join_small_tasks
 from core.proof.plan import HELD_OUT, read_plan
@@ -141,6 +141,13 @@ def test_no_row_with_a_prompt_of_a_target_is_in_an_arm_unless_allowed(demo, targ
     assert any(prompts[row] in wanted for row in loose.rows["all"][0])
     assert not np.intersect1d(loose.rows["all"][0], loose.evaluated[0].rows).size
     assert (strict.plan.prompts_allowed, loose.plan.prompts_allowed) == (False, True)
+
+
+def test_the_pool_and_not_its_target_is_opened_last(demo, target):
+    root = demo.workspace.root
+    opened = load_pool(demo.pool.source, workspace=root)
+    demo.design(targets=(target,))
+    assert recent_pools(root)[0]["fingerprint"] == opened.fingerprint == demo.pool.fingerprint
 
 
 def test_targets_are_pairs_or_rows_with_short_responses(demo, target):
