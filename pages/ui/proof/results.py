@@ -108,7 +108,7 @@ def _legend(groups: Sequence[Group], other_rates: Sequence[str]) -> str:
     if any(effect.other_rates for effect in effects):
         words.append(f"| at learning rate {', '.join(other_rates)}")
     if any(verdict.startswith(charts.INDICATION) for verdict in verdicts):
-        words.append("open marks: only an indication, from fewer than 5 seeds")
+        words.append("open marks: only an indication; a verdict needs 5 seeds and 2 learning rates")
     return " · ".join(words)
 
 
