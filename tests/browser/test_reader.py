@@ -81,7 +81,7 @@ def head(page: Page):
 
 
 def expect_open(page: Page, row: int) -> None:
-    expect(head(page).get_by_test_id("stText").first).to_have_text(f"row-{row}")
+    expect(head(page).get_by_test_id("stText").first).to_have_text(f"row-{row}", timeout=15_000)
 
 
 def press(page: Page, *keys: str) -> None:
