@@ -14,6 +14,7 @@ from tests.browser.idle import wait_until_idle
 
 ROOT = Path(__file__).parents[2]
 PAGES = ("measure", "explore", "select", "proof", "export")
+MORE_PAGES = ("measure", "proof", "export")  # each on a server of its own, which takes a while
 expect.set_options(timeout=30_000)
 MEASURE_TIMEOUT_MS = 600_000  # milliseconds; measuring 1,000 rows on a slow machine
 
@@ -123,7 +124,9 @@ def test_from_a_file_to_a_selection_that_the_command_line_writes_too(page, serve
     assert again.read_bytes() == chosen.read_bytes()
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.soak] if name in MORE_PAGES else []) for name in PAGES]
+)
 def test_a_link_straight_to_a_page_on_a_fresh_server_leads_somewhere(page, serve, tmp_path, name):
     with serve(tmp_path / "workspace") as (address, _):
         page.goto(f"{address}/{name}")

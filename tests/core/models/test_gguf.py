@@ -22,6 +22,7 @@ def models(tmp_path_factory) -> Path:
 
 @REAL
 @pytest.mark.slow
+@pytest.mark.soak
 def test_a_real_model_answers_sensibly(models):
     model = load_model(resolve_model("smollm2", models=models), dtype="float32")
     assert (model.parameters, model.vocabulary, model.max_length) == (134_515_008, 49_152, 8192)

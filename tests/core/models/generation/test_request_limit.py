@@ -102,6 +102,7 @@ def sample(app, rows, **more):
     return columns["answers"], limits
 
 
+@pytest.mark.soak
 def test_it_finds_what_a_server_can_do_and_the_answers_do_not_depend_on_it():
     answers, limits = sample(BusyApp(), 240)
     assert max(limits) == 2 * CAPACITY and limits[-1] == CAPACITY
