@@ -83,7 +83,7 @@ def test_results_fit_their_schemas(tmp_path, monkeypatch):
         f"select {select.removesuffix('5')}8 --given chosen.manifest.json --given used.jsonl --out more.jsonl",
         f"report {select.removesuffix('5')}8 --given chosen.jsonl",
         "replay chosen.manifest.json --out same.jsonl",
-        f"export {select} --for trl --out folder",
+        f"export {select} --for trl folder",
         "run chosen.recipe.yaml --out run.jsonl",
         "workspace",
         "workspace delete runs all --yes",

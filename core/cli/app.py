@@ -61,6 +61,7 @@ POOL_HELP = (
     "hf://datasets/owner/name), or 'demo'"
 )
 PoolArg = Annotated[list[str], Argument(metavar="POOL", help=f"{POOL_HELP}.")]
+ExportWords = Annotated[list[str], Argument(metavar="POOL [FOLDER]", help=f"{POOL_HELP}; with --for, the folder.")]
 ProofWords = Annotated[list[str], Argument(metavar="POOL", help=f"{POOL_HELP}; or `collect` and a folder.")]
 MethodOpt = Annotated[str, Option("--method", help=f"One of {', '.join(METHODS)}.")]
 ModelOpt = Annotated[str, Option("--model", help="'embedded', 'smollm2', a folder, a GGUF file or a hub id.")]
@@ -361,6 +362,12 @@ def _collect_proof_options(words: ProofWords, set_: ArmSetOpt = None, **options:
     return _collect_recipe_options(words[:1], method=RANDOM, set_=set_, **options) | {"words": words}
 
 
+@_with_options_of(_collect_recipe_options, but=("pool",))
+def _collect_export_options(words: ExportWords, **options: Any) -> Facts:
+    """Collect the options of an export: those of a recipe. The words are a pool, and with --for the folder."""
+    return _collect_recipe_options(words[:1], **options) | {"words": words}
+
+
 @_with_options_of(_collect_pool_options, but=("pool",))
 def _collect_scores_options(
     words: Annotated[list[str], Argument(metavar="POOL FILE", help=f"{POOL_HELP}; and rows with an id and numbers.")],
@@ -586,7 +593,7 @@ def select(session: _Session, **options: Any) -> Facts:
     return _write_selection(session, **options)
 
 
-@_recipe_command
+@_command(_collect_export_options)
 @_with_options_of(_write_selection, but=("bundle",))
 def export(
     session: _Session,
@@ -603,7 +610,9 @@ def export(
     out: Annotated[
         Path | None,
         Option(
-            "--out", help="File to write, .jsonl or .parquet, or with --for the folder. Default: the trainer's name."
+            "--out",
+            help="File to write, .jsonl or .parquet; with --for the folder, if it does not follow the pool (default: "
+            "the trainer's name).",
         ),
     ] = None,
     push: Annotated[
@@ -619,6 +628,10 @@ def export(
     **options: Any,
 ) -> Facts:
     """Select rows as `select` does, and write them for another tool, or for the hub."""
+    words = session.shared.pop("words")
+    if trainer and out is None and len(words) == 2:
+        out = Path(words.pop())
+    arguments.read_pool(words)
     options |= {"trainer": trainer, "out": out or Path(trainer or "chosen.jsonl")}
     if push is None:
         if public or yes:

@@ -151,13 +151,26 @@ def test_a_folder_that_holds_no_pool_is_refused(folder):
     )
 
 
-@pytest.mark.parametrize("command", [["inspect"], ["measure", "--method", "longest"], ["duplicates"]])
+@pytest.mark.parametrize(
+    "command", [["inspect"], ["measure", "--method", "longest"], ["duplicates"], ["export"], ["export", "--for", "trl"]]
+)
 def test_a_pattern_that_the_shell_expanded_is_refused_with_what_to_do(command):
     said = refused(*command, "a-1.jsonl", "a-2.jsonl", "a-3.jsonl")
     assert said == (
         "3 pools are given, the first a-1.jsonl. Give one, or quote a pattern of files, such as 'data/*.jsonl', "
         "so that the shell leaves it as it is.\n"
     )
+
+
+def test_the_folder_of_a_trainer_may_follow_the_pool():
+    CliRunner().invoke(app, ["measure", "pool.jsonl", "--method", "longest"])
+    export = ["export", "pool.jsonl", "--method", "longest", "--budget", "2", "--json"]
+    for words, folder in ((["--for", "trl", "mine"], "mine"), (["--for", "trl"], "trl")):
+        assert json.loads(CliRunner().invoke(app, [*export, *words]).stdout)["folder"] == folder
+    assert {file.name for file in Path("mine").iterdir()} == {file.name for file in Path("trl").iterdir()}
+    assert "2 pools are given" in refused(*export, "mine")
+    assert "2 pools are given" in refused(*export, "mine", "--for", "trl", "--out", "other")
+    assert "pool.jsonl" in refused(*export, "pool.jsonl", "--for", "trl")
 
 
 def test_the_files_of_a_folder_are_a_pool_without_those_of_a_workspace_in_it():
