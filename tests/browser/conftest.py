@@ -17,7 +17,8 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from tests.browser.idle import new_context
 
 ROOT = Path(__file__).parents[2]
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+# the shell first: the same engine without the windows, for half of the processor time
+CHROMIUM = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run", "--disable-sync"]
 
 
