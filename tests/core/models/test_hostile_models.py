@@ -185,7 +185,7 @@ def use_model(folder: str, answer: Any) -> None:
 @pytest.fixture(scope="module")
 def processes():
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["core.models.loading", "core.models.encoder", "transformers.models.llama"])
+    context.set_forkserver_preload([__name__, "transformers.models.llama"])
     return context
 
 
