@@ -14,7 +14,7 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 RESAMPLES = 2000
 LEVEL = 0.95
@@ -61,8 +61,8 @@ def compare(
     row_variance = float(np.var(only_rows))
     error = float(np.std(both)) / tokens.mean()
     freedom = _satterthwaite((seed_variance, seeds - 1), (row_variance, rows - 1))
-    reach = float(stats.t.ppf((1 + LEVEL) / 2, freedom)) * error
-    p = 2 * float(stats.t.sf(abs(estimate) / error, freedom)) if error else float(estimate == 0)
+    reach = float(special.stdtrit(freedom, (1 + LEVEL) / 2)) * error
+    p = 2 * float(special.stdtr(freedom, -abs(estimate) / error)) if error else float(estimate == 0)
     return Comparison(estimate, estimate - reach, estimate + reach, p, seeds)
 
 
