@@ -322,6 +322,13 @@ def test_buttons_step_through_the_ranking_that_a_row_of_a_link_stands_in(ranked)
     assert open_id(press(at, "j")) == ids[1]
 
 
+def test_a_row_of_a_link_that_is_in_no_list_stands_in_the_pool(pool, app):
+    at = open_row(app("select"), 3)  # not measured, so without a ranking
+    assert "4 of " in page_text(at)
+    assert open_id(press(at, "j")) == pool.rows["id"][4].as_py()
+    assert open_id(press(press(at, "k"), "k")) == pool.rows["id"][2].as_py()
+
+
 @pytest.mark.parametrize(("key", "side", "words"), [("i", "in", "included"), ("x", "out", "excluded")])
 def test_a_pin_keeps_the_row_and_its_list(ranked, key, side, words):
     at, ids = ranked

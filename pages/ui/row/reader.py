@@ -45,7 +45,7 @@ def draw(pool: Pool) -> None:
         return
     run = state.run(pool)
     selection = _find_selection(pool, run)
-    rows, position = _find_list(opened, selection)
+    rows, position = _find_list(pool, opened, selection)
     open_row.place_row(rows, position)
     row = read_rows(pool, [opened.row])[0]
     with st.container(key=f"{KEY}.head", gap="small"):
@@ -126,17 +126,18 @@ def _find_selection(pool: Pool, run: Run | None) -> Selection | None:
         return None
 
 
-def _find_list(opened: OpenRow, selection: Selection | None) -> tuple[IntArray, int]:
+def _find_list(pool: Pool, opened: OpenRow, selection: Selection | None) -> tuple[IntArray, int]:
     """Return the list that the row stands in, and its position.
 
-    A row of a link stands among the rows that the page is about, if it is one of them, else in the method's ranking.
+    A row of a link stands in the first of these that has it: the rows that the page is about, the method's ranking,
+    the pool.
     """
     if opened.rows is not None:
         return opened.rows, opened.position
     for rows in (open_row.listed_rows(), selection.order.rows if selection is not None else None):
         if rows is not None and len(found := np.flatnonzero(rows == opened.row)):
             return rows, int(found[0])
-    return np.array([opened.row]), 0
+    return np.arange(len(pool)), opened.row
 
 
 def _next(rows: IntArray, position: int) -> list[int]:
