@@ -6,6 +6,7 @@
 
     clusters     k-means of embeddings of 2,048 numbers in half precision, read from stored parts: a bin per 50 rows
     tasks        the same, into 50 clusters
+    similar      semantic duplicates at 0.95 among such embeddings, one row in 50 a copy of the row before it with noise
     coverage     gains of all rows, 1,200 active neurons of 120,000 in each, from a memory-mapped file
     signatures   MinHash signatures of texts of 120 words, and the groups of near-duplicates at 0.8
     plan         the plan of a pass by row length, written and read
@@ -28,17 +29,20 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
 import pyarrow as pa
 import typer
+from numpy.typing import NDArray
 
 from core.algorithms.active_neurons import ActiveNeurons
 from core.algorithms.apportionment import interleave_by_seats
 from core.algorithms.greedy_coverage import PARTITIONED_SHARE, coverage_gains, partitioned_order
 from core.algorithms.kmeans import kmeans
 from core.algorithms.semantic_bins import default_bin_count
+from core.algorithms.similar_vectors import find_similar_rows
 from core.algorithms.vector_blocks import VectorBlocks
 from core.analysis.coverage_curve import PoolCoverage
 from core.methods.ranking import group_rows, rank_rows
@@ -53,6 +57,7 @@ WIDTH, KINDS, PART_ROWS = 2048, 200, 4096
 ACTIVE, NEURONS, PREFERRED = 1200, 120_000, 4800
 WORDS, VOCABULARY, REPEAT = 120, 20_000, 50  # every so many rows, one repeats the row before it
 TASKS = 50
+SIMILARITY, NOISE = 0.95, 0.2  # a copy with this noise has a similarity of 0.99
 LOSS_ROWS = 3000
 BUDGETS = (0.05, 0.15, 0.3)
 SAMPLED_EVERY_S = 0.02
@@ -74,6 +79,33 @@ def prepare_clusters(rows: int, folder: Path, clusters: int = 0) -> Work:
         parts.write(part, pa.table({"embedding": as_column(vectors.astype(np.float16))}))
     vectors = VectorBlocks(rows, partial(parts.blocks, "embedding"))
     return lambda: kmeans(vectors, clusters or default_bin_count(rows), seed=0, directions=True)
+
+
+def prepare_similar(rows: int, folder: Path) -> Work:
+    """Store embeddings around 200 centres, some of them copies with noise; sort them in a file to compare them."""
+    centres = np.random.default_rng(0).standard_normal((KINDS, WIDTH), np.float32)
+    parts = Parts.open(folder / "parts", {}, plan_blocks(rows, PART_ROWS))
+    for part, some in enumerate(parts.plan):
+        vectors = np.array([embed(row, centres) for row in some.tolist()])
+        parts.write(part, pa.table({"embedding": as_column(vectors.astype(np.float16))}))
+    vectors = VectorBlocks(rows, partial(parts.blocks, "embedding"))
+
+    def scratch(shape: tuple[int, int], dtype: np.dtype[Any]) -> Any:
+        return np.memmap(folder / "sorted", dtype, "w+", shape=shape)
+
+    def work() -> None:
+        found = find_similar_rows(vectors, SIMILARITY, scratch=scratch)
+        copies = np.arange(1, rows, REPEAT)
+        assert (found.repeats[copies] == copies - 1).all() and (found.repeats >= 0).sum() == len(copies)
+
+    return work
+
+
+def embed(row: int, centres: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the embedding of a row (WIDTH,)."""
+    same = row - 1 if row % REPEAT == 1 else row
+    vector = centres[same % KINDS] + np.random.default_rng(same).standard_normal(WIDTH, np.float32) + 3
+    return vector if same == row else vector + np.random.default_rng(row).normal(0, NOISE, WIDTH).astype(np.float32)
 
 
 def prepare_coverage(rows: int, folder: Path) -> Work:
@@ -141,6 +173,7 @@ def prepare_quotas(rows: int, _: Path) -> Work:
 STAGES: dict[str, Callable[[int, Path], Work]] = {
     "clusters": prepare_clusters,
     "tasks": partial(prepare_clusters, clusters=TASKS),
+    "similar": prepare_similar,
     "coverage": prepare_coverage,
     "signatures": prepare_signatures,
     "plan": prepare_plan,
