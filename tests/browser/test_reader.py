@@ -54,9 +54,7 @@ def address(serve, measured):
 @pytest.fixture
 def select(page, address, workspace):
     """Return a browser page at Select, with no row open."""
-    page.goto(address)
-    wait_until_idle(page)
-    go_to(page, "Select")
+    page.goto(f"{address}/select")
     wait_until_idle(page)
     return page
 

@@ -1,6 +1,7 @@
 """Jobs: detached processes whose state is stored in files."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 from core.errors import WorkspaceError
 from core.workspace import jobs
 from core.workspace.files import read_json, write_json
+from core.workspace.folder import Workspace
 from core.workspace.jobs import (
     ROOT,
     JobReporter,
@@ -35,7 +37,21 @@ def wait_for(workspace, job, *states, seconds=60):
 
 @pytest.fixture
 def pool_file(tmp_path):
-    file = tmp_path / "pool.jsonl"
+    return write_pool(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def two_done(tmp_path_factory):
+    """Return a folder with a workspace of two finished jobs, to copy."""
+    folder = tmp_path_factory.mktemp("two")
+    workspace = Workspace(folder / "workspace")
+    for _ in range(2):
+        wait_for(workspace, start_inspect(workspace, write_pool(folder)), "done")
+    return workspace.root
+
+
+def write_pool(folder):
+    file = folder / "pool.jsonl"
     rows = ('{"instruction": "Add 1 and 1.", "output": "2"}', '{"instruction": "Name a colour.", "output": "Red."}')
     file.write_text("\n".join(rows))
     return file
@@ -157,9 +173,9 @@ def test_a_process_that_ended_or_is_a_zombie_has_no_birth_mark():
         ("job.json", ""),
     ],
 )
-def test_a_damaged_file_hides_one_job_which_can_be_deleted(workspace, pool_file, name, text):
-    whole = wait_for(workspace, start_inspect(workspace, pool_file), "done")
-    job = wait_for(workspace, start_inspect(workspace, pool_file), "done")
+def test_a_damaged_file_hides_one_job_which_can_be_deleted(two_done, workspace, name, text):
+    shutil.copytree(two_done, workspace.root, dirs_exist_ok=True)
+    whole, job = list_jobs(workspace)
     (job.folder / name).write_text(text)
     listed = {one.id: one for one in list_jobs(workspace)}
     assert listed[whole.id].state == "done"
