@@ -4,8 +4,10 @@ A pool is memory-mapped from workspace/pools/<key>/, a folder that is complete o
 The key changes with the source's path, size and modification time, and with the mapping.
 """
 
+import os
 import shutil
 import tempfile
+import time
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -133,9 +135,15 @@ def _open_whole(folder: Path) -> Pool | None:
 
 def _opened(pool: Pool, folder: Path, source: str) -> Pool:
     """Record that a stored pool was opened, and return it with its source as given."""
-    with suppress(OSError):  # a workspace that cannot be written is read all the same
-        (folder / "pool.json").touch()  # the modification time records when the pool was last opened
+    _mark_opened(folder / "pool.json")
     return replace(pool, source=source)
+
+
+def _mark_opened(file: Path) -> None:
+    """Record by the time of a pool.json that its pool was opened last. `touch` would take a clock with wide steps."""
+    now = time.time_ns()
+    with suppress(OSError):  # a workspace that cannot be written is read all the same
+        os.utime(file, ns=(now, now))
 
 
 def _options(
@@ -247,7 +255,7 @@ def recent_pools(workspace: Path) -> list[dict[str, Any]]:
 
 def _by_last_use(workspace: Path) -> list[Path]:
     """Return the pool.json of every stored pool, last opened first."""
-    files = [(path.stat().st_mtime, path) for path in (workspace / "pools").glob("*/pool.json")]
+    files = [(path.stat().st_mtime_ns, path) for path in (workspace / "pools").glob("*/pool.json")]
     return [path for _, path in sorted(files, reverse=True)]
 
 
@@ -257,8 +265,7 @@ def keep_last_opened(workspace: Path) -> Iterator[None]:
     last = _by_last_use(workspace)[:1]
     yield
     for path in last:
-        with suppress(OSError):
-            path.touch()
+        _mark_opened(path)
 
 
 def _document(path: Path) -> dict[str, Any] | None:
@@ -275,8 +282,8 @@ def _entry(path: Path) -> dict[str, Any] | None:
     if document is None:
         return None
     facts = {k: document[k] for k in ("name", "source", "fingerprint", "rows", "set_aside")}
-    time = datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat(timespec="seconds")
-    return {"key": path.parent.name, **facts, "schema": document["fields"]["schema"], "opened": time}
+    opened = datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat(timespec="seconds")
+    return {"key": path.parent.name, **facts, "schema": document["fields"]["schema"], "opened": opened}
 
 
 def read_rows(pool: Pool, indices: Sequence[int]) -> list[Row]:
