@@ -3,15 +3,16 @@
 import json
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from streamlit.components.v2 import manifest_scanner
 from streamlit.components.v2.bidi_component.main import _make_trigger_id as make_trigger_id
 from streamlit.proto.WidgetStates_pb2 import WidgetState
 from streamlit.runtime.pages_manager import PagesManager
@@ -38,6 +39,14 @@ from pages.ui.data import cached
 
 ROOT = Path(__file__).parents[2]
 ROWS = 240
+
+
+@pytest.fixture(scope="session", autouse=True)
+def manifests_read_once() -> Iterator[None]:
+    """Let Streamlit look through the installed packages for components once, not at every start of the app."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(manifest_scanner, "scan_component_manifests", cache(manifest_scanner.scan_component_manifests))
+        yield
 
 
 def write_rows(path: Path, rows: int = ROWS) -> Path:
