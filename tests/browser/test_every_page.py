@@ -67,6 +67,7 @@ def expect_chart(page: Page) -> None:
     expect(page.locator("[data-testid=stPlotlyChart], .map > .plot[data-ready]").first).to_be_visible()
 
 
+@pytest.mark.soak  # a minute and a half; other browser tests open every page with the methods of the demo
 def test_every_method_on_every_page(page, serve, measured_workspace, tmp_path):
     workspace, _ = measured_workspace
     with serve(workspace) as (address, _process):

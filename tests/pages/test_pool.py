@@ -276,7 +276,7 @@ def test_a_long_import_shows_its_progress_and_opens_at_its_end(pool, app, tmp_pa
 def test_a_cancelled_import_leaves_the_open_pool_and_nothing_behind(pool, app, tmp_path, monkeypatch, workspace):
     monkeypatch.setattr(opening, "PATIENCE_S", 0)
     at = app("pool")
-    choose_pool(at, write_rows(tmp_path / "other.jsonl", rows=100_000))
+    choose_pool(at, write_rows(tmp_path / "other.jsonl", rows=400_000))
     at.button(key="open.cancel").click().run()
     assert not at.exception
     assert opened(at) == r"small\.jsonl"
