@@ -5,8 +5,7 @@ BIN := .venv/bin
 RUNTIME := .venv/.runtime
 TESTING := .venv/.testing
 DOCS := .venv/.docs
-# in half of the time: Python compiles what is imported, when it first is
-INSTALL := pip install --quiet --no-compile
+INSTALL := pip install --quiet
 
 app: $(RUNTIME)  ## open the app on localhost, with the demo pool ready
 	$(BIN)/streamlit run app.py
