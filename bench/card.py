@@ -58,6 +58,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--rows", type=int, default=6000, help="of the passes")
     parser.add_argument("--mixed", type=int, default=12_000, help="rows that the five methods measure; 0: without it")
+    parser.add_argument("--model", default=SMOLLM, help="of the warm-up and the five methods")
     parser.add_argument("--shapes", nargs="*", default=list(SHAPES), choices=list(SHAPES))
     options = parser.parse_args()
     if options.device == "cuda" and not torch.cuda.is_available():
@@ -72,13 +73,13 @@ def main() -> None:
         time_pass(shape, rows, options.device)
     time_gradients(take_rows(rows, np.arange(min(512, options.rows))), options.device)
     try:
-        ref = resolve_model(SMOLLM, models=Path(tempfile.gettempdir()))
+        ref = resolve_model(options.model, models=Path(tempfile.gettempdir()))
     except ModelError as error:
         print(error)
         return
     time_warm_up(ref, rows, options.device)
     if options.mixed:
-        time_methods(options.mixed, options.device)
+        time_methods(options.mixed, options.model, options.device)
 
 
 def random_model(shape: str, device: str) -> Model:
@@ -153,7 +154,7 @@ def time_warm_up(ref: ModelRef, rows: Batch, device: str) -> None:
     print(f"warm-up step of {spec.batch_size} rows: {np.median(np.diff(ends)):.3f} s", flush=True)
 
 
-def time_methods(count: int, device: str) -> None:
+def time_methods(count: int, model: str, device: str) -> None:
     """Print the seconds of all five methods on a mixed pool, and the share of each stage."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "mixed.jsonl"
@@ -167,7 +168,7 @@ def time_methods(count: int, device: str) -> None:
         methods = [build_method(name, {}) for name in names]
         methods.append(build_method("answer_divergence", {"answers": 5, "max_new_tokens": 64}))
         began = time.perf_counter()
-        runs = measure_all(pool, methods, Reading(model=SMOLLM, device=device), workspace, report=SilentReporter())
+        runs = measure_all(pool, methods, Reading(model=model, device=device), workspace, report=SilentReporter())
         whole = time.perf_counter() - began
     stages: dict[str, float] = {}
     for run in runs:

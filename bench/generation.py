@@ -45,11 +45,12 @@ def main() -> int:
     parser.add_argument("--new-tokens", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--model", default="embedded")
+    parser.add_argument("--devices", nargs="*", default=["cpu", "cuda"], choices=["cpu", "cuda"])
     parser.add_argument("--workspace", type=Path, default=Path("workspace"), help="of dequantised models")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of the table")
     options = parser.parse_args()
     report: dict[str, Any] = {}
-    for device in ("cpu", "cuda"):
+    for device in options.devices:
         if device == "cuda" and not torch.cuda.is_available():
             report[device] = None
             continue
