@@ -72,7 +72,7 @@ def restore_checkpoint(
         for name, parameter in parameters.items():
             parameter.copy_(weights[name])
             optimizer.state[parameter] = {
-                "step": torch.tensor(float(len(losses))),
+                "step": torch.tensor(float(len(losses)), device=parameter.device),  # a fused AdamW counts there
                 **{moment: moments[f"{name}.{moment}"].to(parameter.device) for moment in MOMENT_NAMES},
             }
     return losses
