@@ -239,7 +239,13 @@ def check_device(device: str) -> str:
 
 
 def move_to_device(network: Any, device: str, ref: ModelRef) -> Any:
-    """Move the network to the device; ModelError if it does not fit there."""
+    """Move the network to the device; ModelError if it does not fit there.
+
+    On a GPU, cuDNN's attention is turned off: it prepares a plan for every new shape, of which there are many here (one
+    for each token that is generated), and that takes as long as the pass.
+    """
+    if torch.device(device).type == "cuda":
+        torch.backends.cuda.enable_cudnn_sdp(False)
     try:
         return network.to(device)
     except torch.OutOfMemoryError as error:
