@@ -24,7 +24,7 @@ from core.models.forward_pass import logit_rows
 from core.models.generation.answers import SamplingSettings
 
 # Logits of the rows that are sampled at once, as float32. Sampling takes 5 times as much besides.
-BLOCK_BYTES = {"cpu": 512 << 10, "cuda": 128 << 20}
+BLOCK_BYTES = {"cpu": 512 << 10, "cuda": 512 << 20}
 # SplitMix64 (Steele, Lea, Flood 2014): the i-th number of stream s is mix(s + i·GAMMA), for direct access.
 GAMMA = 0x9E3779B97F4A7C15
 MIX_ROUNDS = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1))  # shift, then factor
