@@ -34,6 +34,7 @@ from core.models.loading import load_model, pick_dtype
 from core.models.reference import resolve_model
 from core.models.row_tokens import read_row
 from core.models.sentence_encoder import SentenceEncoder
+from core.models.training import micro_batch
 from core.models.training.adam_update import AdamMoments
 from core.models.training.checkpoints import load_epoch_checkpoints
 from core.models.training.finetune import train
@@ -243,6 +244,27 @@ def test_training_gives_the_same_state(ref, batch, spec, tmp_path):
     outcomes = [trained(ref, batch, spec, tmp_path / device, device) for device in ("cuda", "cpu")]
     assert_same_outcome(*outcomes)
     assert outcomes[0][0][-1] < outcomes[0][0][0]
+
+
+@either_way
+def test_a_captured_step_is_the_same(ref, batch, spec, tmp_path, monkeypatch):
+    captured = []
+    capture = micro_batch.MicroBatches._capture
+
+    def record(self, shape):
+        capture(self, shape)
+        captured.append((shape, self.captures))
+
+    monkeypatch.setattr(micro_batch.MicroBatches, "_capture", record)
+    monkeypatch.setattr(micro_batch, "LENGTH_STEP", 64)
+    outcomes = []
+    for times in (10**9, 1):  # never, at once
+        monkeypatch.setattr(micro_batch, "WORTH", times)
+        assert not captured
+        outcomes.append(trained(ref, batch, spec, tmp_path / str(times), "cuda"))
+    assert_same_outcome(*outcomes)
+    assert len(captured) > 1
+    assert all(worked for _, worked in captured)
 
 
 @either_way

@@ -2,6 +2,7 @@
 
 schedule            Plans the rows and the learning rate of every step from the settings.
 finetune            Fine-tunes a model, fully or with a LoRA adapter, resumably.
+micro_batch         Adds the gradient of a micro-batch; on a GPU, as a CUDA graph.
 response_loss       Computes the loss of rows, with its gradient.
 checkpoints         Stores the latest step and every epoch of a training.
 backward_pass       Computes the gradient of every LoRA matrix row by row.

@@ -33,7 +33,7 @@ from core.models.batching import (
 )
 from core.models.lora import add_adapter, base_network
 from core.models.training import checkpoints
-from core.models.training.response_loss import response_loss
+from core.models.training.micro_batch import MicroBatches
 from core.models.training.schedule import TrainSpec, key_fields, learning_rate, plan_steps
 from core.schema import FloatArray, IntArray, ModelRef, Progress, ignore_progress
 from core.workspace.files import atomic_folder, read_json, write_json
@@ -66,6 +66,7 @@ class _Run:
     parameters: dict[str, nn.Parameter]
     optimizer: torch.optim.AdamW
     cost: BatchCost  # of a micro-batch
+    micro_batches: MicroBatches
     losses: list[float] = field(default_factory=list)
 
     @property
@@ -196,7 +197,11 @@ def _start(ref: ModelRef, rows: list[Any], spec: TrainSpec, device: str, dtype: 
     memory = planned_memory(folder, device)
     cost = batch_cost(base_network(network), device, "training", CPU_TOKENS, memory=memory)
     plan = plan_steps(spec, np.array([count_predicted_tokens(spans) for _, spans in rows], np.int64))
-    return _Run(spec, network, device, dtype, rows, plan, key, parameters, optimizer, cost)
+    longest = max(len(tokens) for tokens, _ in rows)
+    micro_batches = MicroBatches(
+        network, list(parameters.values()), device=device, dtype=dtype, cost=cost, longest=longest
+    )
+    return _Run(spec, network, device, dtype, rows, plan, key, parameters, optimizer, cost, micro_batches)
 
 
 def _run_steps(run: _Run, folder: Path, on_step: Progress, seconds: float, every: int | None) -> None:
@@ -254,16 +259,14 @@ def _backward(run: _Run, rows: list[Any]) -> float | None:
 
     If memory runs out, halve the micro-batch budget and return None.
     """
-    run.optimizer.zero_grad(set_to_none=True)
+    run.micro_batches.zero_gradients()
     lengths = np.array([len(t) for t, _ in rows], np.int64)
     total = sum(count_predicted_tokens(s) for _, s in rows)
     try:
         losses = []
         for some in plan_batches(lengths, run.cost):
-            batch = zip(*(rows[i] for i in some), strict=True)
-            part = response_loss(run.network, *batch, device=run.device, dtype=run.dtype) / total
-            torch.autograd.backward(part)
-            losses.append(part.detach())
+            tokens, spans = zip(*(rows[i] for i in some), strict=True)
+            losses.append(run.micro_batches.backward(tokens, spans, total))
         return float(torch.stack(losses).double().sum())  # the one synchronisation of a step
     except RuntimeError as error:
         if not is_out_of_memory(error):
@@ -273,6 +276,7 @@ def _backward(run: _Run, rows: list[Any]) -> float | None:
                 f"Training on a row of {int(lengths.max())} tokens does not fit into the memory of {run.device}. "
                 "Lower max_length, train a LoRA adapter (lora_rank 8), or choose a smaller model."
             ) from error
+    run.micro_batches.stop_capturing()
     run.cost = replace(run.cost, capacity=max(run.cost.capacity // 2, int(lengths.max())))
     return None
 

@@ -421,7 +421,7 @@ def test_a_folder_with_another_training_is_refused(ref, data, tmp_path):
 
 
 def failing_above(monkeypatch, tokens_at_most):
-    import core.models.training.finetune as module
+    import core.models.training.micro_batch as module
 
     def measured(network, tokens, spans, **settings):
         if len(tokens) * max(map(len, tokens)) > tokens_at_most:
