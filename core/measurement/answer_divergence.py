@@ -10,6 +10,7 @@ Each is a separate stage: another embedding or number of bins samples no answer 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -112,25 +113,44 @@ class DivergenceMeasurement(Measurement[AnswerDivergence]):
     def cost(self, method: AnswerDivergence, pool: Pool) -> Work:
         """Return the most tokens that a model, or a server, generates for each row."""
         tokens, by_server = method.answers * method.max_new_tokens, method.source == "server"
+        embedded = method.answers if method.source == "local" and not method.embeddings else 0
         if method.source == "file":
             return Work(base_pass="base" in method.needs, words="answers from a file")
         return Work(
             base_pass="base" in method.needs,
             generated=0 if by_server else tokens,
             served=tokens if by_server else 0,
+            embedded=embedded,
             words=f"{method.answers} × {method.max_new_tokens} tokens{' from a server' if by_server else ''}",
         )
 
     def time_trial(self, model: "Model", method: AnswerDivergence, batch: TrialBatch) -> Mapping[str, float]:
-        """Return seconds per generated token, from short answers to a few prompts; {} for other sources."""
+        """Return seconds per generated token and per embedded answer, from short answers to a few prompts.
+
+        {} for other sources. The model's own embeddings are timed, not those of a sentence-transformer.
+        """
+        from core.models.answer_embeddings import AnswerEmbedder
         from core.models.generation.sampler import Sampler
 
         if method.source != "local":
             return {}
         settings = sampling_settings(method, 0)
         sampler = Sampler(model, replace(settings, max_new_tokens=min(TRIAL_TOKENS, settings.max_new_tokens)))
-        out, seconds = batch.prompts(sampler.room).time(sampler, rows=-(-batch.rows // TRIAL_SHARE))
-        return {"seconds_per_generated": seconds / max(1, sum(n or 0 for row in out["answer_tokens"] for n in row))}
+        prompts, rows = batch.prompts(sampler.room), -(-batch.rows // TRIAL_SHARE)
+        out, seconds = prompts.time(sampler, rows)
+        count = max(1, sum(n or 0 for row in out["answer_tokens"] for n in row))
+        rates = {"seconds_per_generated": seconds / count}
+        if not method.embeddings:
+            asked = prompts.first(rows)["tokens"]
+            texts = {"instruction": model.tokenizer.batch_decode(asked), "answers": out["answers"]}
+            embed = AnswerEmbedder(model, weights=method.weights)
+            embed(texts)
+            began = perf_counter()
+            embed(texts)
+            read = method.answers * sum(map(len, asked))
+            longer = (read + count * settings.max_new_tokens / sampler.settings.max_new_tokens) / (read + count)
+            rates["seconds_per_embedded"] = (perf_counter() - began) * longer / (method.answers * len(asked))
+        return rates
 
     def files(self, method: AnswerDivergence) -> list[Path]:
         """Return the file of answers, if one is given."""

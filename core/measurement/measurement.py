@@ -45,6 +45,7 @@ class Work:
     prompts: int = 0  # prompts continued greedily
     generated: int = 0  # tokens of generated answers, for each row
     served: int = 0  # the same, of a server: their time is not known
+    embedded: int = 0  # answers embedded by the model itself, for each row
     words: str = ""  # the work besides the base pass, in a few words
 
 

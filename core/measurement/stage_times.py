@@ -11,7 +11,8 @@ from core.measurement.measurement import Work
 from core.measurement.runs import Run
 
 OTHER = "other"  # kind of work: all that is timed by no stage
-GRADIENT, PROMPT, GENERATED = "seconds_per_gradient", "seconds_per_prompt", "seconds_per_generated"  # rates
+GRADIENT, PROMPT = "seconds_per_gradient", "seconds_per_prompt"  # rates
+GENERATED, EMBEDDED = "seconds_per_generated", "seconds_per_embedded"
 TOKENISED_ROWS_PER_SECOND = 4000  # order of magnitude
 STAGES = {  # kind of work -> stage, what it does
     "queue": ("Queue", "waiting for other jobs"),
@@ -75,6 +76,7 @@ def planned_times(
         "influence": (f"every row, after {_count(epochs, 'epoch')}", epochs * tokens * rates.get(GRADIENT, 0.0)),
         "confidence": (f"up to {_count(total.prompts, 'prompt')}", total.prompts * rates.get(PROMPT, 0.0)),
         "answers": (f"up to {rows * total.generated:,} tokens", rows * total.generated * rates.get(GENERATED, 0.0)),
+        "geometry": (f"of up to {rows * total.embedded:,} answers", rows * total.embedded * rates.get(EMBEDDED, 0.0)),
     }
     return [StageTime(STAGES[kind][0], what, seconds) for kind, (what, seconds) in lines.items() if seconds]
 
@@ -96,6 +98,7 @@ def work_seconds(work: Work, rates: Mapping[str, float], rows: int, tokens: int)
         GRADIENT: tokens * work.gradient_passes,
         PROMPT: work.prompts,
         GENERATED: rows * work.generated,
+        EMBEDDED: rows * work.embedded,
     }
     if any(count and not rates.get(name) for name, count in units.items()):
         return None

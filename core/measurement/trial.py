@@ -30,6 +30,7 @@ class Rates:
     seconds_per_gradient: float = 0.0  # per token, of a row's gradient and its cosines
     seconds_per_prompt: float = 0.0  # to continue it
     seconds_per_generated: float = 0.0  # per token of a generated answer
+    seconds_per_embedded: float = 0.0  # per answer of full length
     seconds: float = 0.0  # of the whole trial
     rows: int = 0  # of the trial
     width: int = 0  # of an embedding

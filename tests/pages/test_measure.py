@@ -201,7 +201,7 @@ def test_a_model_folder_outside_the_allowed_ones_is_refused(pool, app):
 
 RATES = {
     "seconds_to_load": 1.0, "seconds_per_token": 0.01, "seconds_per_gradient": 0.02, "seconds_per_prompt": 0.5,
-    "seconds_per_generated": 0.1, "seconds": 3.0, "width": 64,
+    "seconds_per_generated": 0.1, "seconds_per_embedded": 1e-3, "seconds": 3.0, "width": 64,
 }  # fmt: skip
 TRIAL = {
     "tokens": 5000, "memory_bytes": 1.9e9, "disk_bytes": 5e6, "disk_free_bytes": 1e12, "trial_rows": 32,

@@ -56,12 +56,13 @@ def test_the_stages_of_an_estimate_add_up_to_its_time(tried):
     *_, cost = tried
     assert [stage["stage"] for stage in cost["stages"]] == [
         "Loading", "Tokenization", "Forward passes", "Warm-up training", "Row gradients", "Continuations",
-        "Generated answers",
+        "Generated answers", "Answer geometry",
     ]  # fmt: skip
     assert cost["seconds"] == pytest.approx(sum(stage["seconds"] for stage in cost["stages"]))
-    assert cost["stages"][-1]["what"] == "up to 160 tokens"  # 40 rows, 2 answers of 2 tokens
+    assert [stage["what"] for stage in cost["stages"][-2:]] == ["up to 160 tokens", "of up to 80 answers"]
     parts = ("calibration_seconds", "gradient_seconds", "asking_seconds", "answering_seconds")
-    assert [stage["seconds"] for stage in cost["stages"]][3:] == pytest.approx([cost[part] for part in parts])
+    assert [stage["seconds"] for stage in cost["stages"]][3:-1] == pytest.approx([cost[part] for part in parts])
+    assert cost["stages"][-1]["seconds"] == pytest.approx(80 * cost["rates"]["seconds_per_embedded"])
 
 
 def test_the_rates_of_a_trial_price_each_method(tried):
@@ -78,6 +79,8 @@ def test_work_that_no_trial_timed_has_no_price():
     assert work_seconds(Work(base_pass=True), rates, 10, 100) == 0
     assert work_seconds(Work(trained_passes=1), rates, 10, 100) == pytest.approx(0.1)
     assert work_seconds(Work(generated=5), rates, 10, 100) is None
+    assert work_seconds(Work(embedded=5), rates, 10, 100) is None
+    assert work_seconds(Work(embedded=5), rates | {"seconds_per_embedded": 1e-3}, 10, 100) == pytest.approx(0.05)
     assert work_seconds(Work(served=5), rates, 10, 100) == 0  # a server's time is not this machine's
     assert planned_times([Work(generated=5)], base=True, rates=rates, rows=10, tokens=100) is None
     assert planned_times([Work()], base=True, rates={}, rows=10, tokens=100) is None
