@@ -257,9 +257,9 @@ def _update(run: _Run) -> None:
 def _backward(run: _Run, rows: list[Any]) -> float | None:
     """Compute the step's gradient in place and return its loss.
 
-    If memory runs out, halve the micro-batch budget and return None.
+    If memory runs out, release what CUDA graphs hold, or else halve the micro-batch budget, and return None.
     """
-    run.micro_batches.zero_gradients()
+    run.optimizer.zero_grad(set_to_none=not run.micro_batches.keeps_gradients)
     lengths = np.array([len(t) for t, _ in rows], np.int64)
     total = sum(count_predicted_tokens(s) for _, s in rows)
     try:
@@ -271,13 +271,13 @@ def _backward(run: _Run, rows: list[Any]) -> float | None:
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
-        if run.cost.capacity <= int(lengths.max()):
+        if run.cost.capacity <= int(lengths.max()) and not run.micro_batches.keeps_gradients:
             raise ModelError(
                 f"Training on a row of {int(lengths.max())} tokens does not fit into the memory of {run.device}. "
                 "Lower max_length, train a LoRA adapter (lora_rank 8), or choose a smaller model."
             ) from error
-    run.micro_batches.stop_capturing()
-    run.cost = replace(run.cost, capacity=max(run.cost.capacity // 2, int(lengths.max())))
+    if not run.micro_batches.stop_capturing():
+        run.cost = replace(run.cost, capacity=max(run.cost.capacity // 2, int(lengths.max())))
     return None
 
 

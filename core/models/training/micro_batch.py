@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from core.models.batching import BatchCost, Ragged, is_out_of_memory
+from core.models.batching import BatchCost, Ragged
 from core.models.forward_pass import pad_rows
 from core.models.training.response_loss import response_loss, run_body, summed_loss
 from core.workspace.files import LOG
@@ -55,13 +55,10 @@ class MicroBatches:
         self._pool: Any = None
         self.captures = torch.device(device).type == "cuda"  # until a capture fails
 
-    def zero_gradients(self) -> None:
-        """Remove all gradients, or set them to 0 once graphs add to them."""
-        for parameter in self._parameters:
-            if parameter.grad is None or not self._graphs:
-                parameter.grad = None
-            else:
-                parameter.grad.zero_()
+    @property
+    def keeps_gradients(self) -> bool:
+        """Whether graphs add to gradients in place, so that they are to be set to 0 and not removed."""
+        return bool(self._graphs)
 
     def backward(self, tokens: Ragged, spans: Ragged, total: int) -> Tensor:
         """Add the gradient of (loss of these rows) / `total`, and return that number, on the device."""
@@ -78,10 +75,14 @@ class MicroBatches:
         graph.graph.replay()
         return graph.loss.clone()
 
-    def stop_capturing(self) -> None:
-        """Release all graphs, and run without any from now on."""
+    def stop_capturing(self) -> bool:
+        """Release all graphs, and run without any from now on; return whether that has freed memory."""
+        held = bool(self._graphs)
         self._graphs.clear()
         self.captures, self._pool = False, None
+        if held:
+            torch.cuda.empty_cache()
+        return held
 
     def _find_graph(self, rows: int, length: int) -> _Graph | None:
         """Return the graph of a shape; None if the shape has come too seldom, or if graphs do not serve."""
@@ -90,8 +91,7 @@ class MicroBatches:
             return None
         self._seen[shape] += 1
         if shape not in self._graphs and self._seen[shape] >= WORTH and len(self._graphs) < MOST_GRAPHS:
-            with torch.random.fork_rng(devices=[self._device]), torch.cuda.device(self._device):
-                self._capture(shape)
+            self._capture(shape)
         return self._graphs.get(shape)
 
     def _capture(self, shape: tuple[int, int]) -> None:
@@ -102,21 +102,19 @@ class MicroBatches:
         total = torch.ones((), device=self._device)
         graph = torch.cuda.CUDAGraph()
         try:
-            if waits := self._warm_up(ids, targets, total):
-                LOG.info("Training without CUDA graphs: the model waits for the GPU (%s).", waits[0])
-                return self.stop_capturing()
-            for parameter in self._parameters:  # where the graph adds its gradients
-                parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-            self._pool = self._pool or torch.cuda.graph_pool_handle()
-            with torch.cuda.graph(graph, pool=self._pool):
-                loss = self._loss(ids, targets, total)
-                torch.autograd.backward(loss)
+            with torch.random.fork_rng(devices=[self._device]), torch.cuda.device(self._device):
+                if waits := self._warm_up(ids, targets, total):
+                    raise RuntimeError(f"the model waits for the GPU ({waits[0]})")
+                for parameter in self._parameters:  # where the graph adds its gradients
+                    parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+                self._pool = self._pool or torch.cuda.graph_pool_handle()
+                with torch.cuda.graph(graph, pool=self._pool):
+                    loss = self._loss(ids, targets, total)
+                    torch.autograd.backward(loss)
         except RuntimeError as error:
             LOG.info("Training without CUDA graphs: %s", str(error).split("\n")[0])
             self.stop_capturing()
-            if is_out_of_memory(error):
-                torch.cuda.empty_cache()
-            return None
+            return
         self._graphs[shape] = _Graph(graph, ids, targets, total, loss.detach())
 
     def _warm_up(self, ids: Tensor, targets: Tensor, total: Tensor) -> list[str]:
