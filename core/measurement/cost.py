@@ -88,6 +88,7 @@ def estimate(
         rates = Rates.without_model()
 
     training = rates.seconds_per_token * tokens * sum(work.training for work in works.values())
+    training += rates.seconds_per_step * sum(work.steps for work in works.values())
     prompting, generating = prompts * rates.seconds_per_prompt, generated * rates.seconds_per_generated
     timed = asdict(rates)
     stages = planned_times(list(works.values()), base=base, rates=timed, rows=len(pool), tokens=tokens) or []

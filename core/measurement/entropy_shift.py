@@ -5,6 +5,7 @@ Every round starts from the base model. Calibrated per group, each group has its
 of its rows alone would have, and each row is read by the model of its group.
 """
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -117,8 +118,10 @@ class ShiftMeasurement(Measurement[EntropyShift]):
         training = TRAINING_COST * method.epochs * share * sum(shares)
         rounds = len(shares)
         models = groups * rounds
+        rows = [len(pool) * share * part / groups for part in shares]  # of each training
+        steps = groups * method.epochs * sum(math.ceil(some / method.batch_size) for some in rows)
         words = "warm-up and 1 pass" if models == 1 else f"{models} warm-ups, {rounds} pass{'es' * (rounds > 1)}"
-        return Work(True, trained_passes=rounds, trained_models=models, training=training, words=words)
+        return Work(True, rounds, models, training, steps, words=words)
 
     def warnings(self, columns: Mapping[str, Any], result: Result) -> list[str]:
         """Warn about a warm-up that hardly changed the model, a tuned model on a mixed pool, and rows in no group."""

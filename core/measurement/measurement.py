@@ -41,6 +41,7 @@ class Work:
     trained_passes: int = 0  # passes of models that training wrote
     trained_models: int = 0  # models that training writes
     training: float = 0.0  # training steps, in passes
+    steps: int = 0  # these steps: each takes its time to start
     gradient_passes: int = 0  # passes in which the gradient of every row is taken
     prompts: int = 0  # prompts continued greedily
     generated: int = 0  # tokens of generated answers, for each row

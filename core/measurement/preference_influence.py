@@ -119,10 +119,12 @@ class InfluenceMeasurement(Measurement[PreferenceInfluence]):
 
     def cost(self, method: PreferenceInfluence, pool: Pool) -> Work:
         """Return the warm-up training, and a pass of gradients after each of its epochs."""
-        training = TRAINING_COST * method.epochs * adapter_share(method, len(pool))
+        share = adapter_share(method, len(pool))
+        rows = math.ceil(share * len(pool))
         return Work(
             base_pass="base" in method.needs,
-            training=training,
+            training=TRAINING_COST * method.epochs * share,
+            steps=method.epochs * math.ceil(rows / adapter_batch(method, rows)),
             gradient_passes=method.epochs,
             words=f"warm-up, row gradients × {method.epochs}",
         )
@@ -184,6 +186,11 @@ def adapter_share(method: PreferenceInfluence, rows: int) -> float:
     return max(method.warmup, min(1.0, MIN_WARM_UP_ROWS / max(1, rows)))
 
 
+def adapter_batch(method: PreferenceInfluence, rows: int) -> int:
+    """Return the rows of a step of a warm-up on `rows` rows."""
+    return method.batch_size or min(128, max(8, rows // 16))
+
+
 def adapter_spec(method: PreferenceInfluence, seed: int, rows: int, parameters: int) -> "TrainSpec":
     """Return the training settings of the adapter. A 0 in the method is replaced by a value for model size and rows."""
     from core.models.training.schedule import TrainSpec
@@ -192,7 +199,7 @@ def adapter_spec(method: PreferenceInfluence, seed: int, rows: int, parameters: 
     return TrainSpec(
         learning_rate=method.learning_rate or rate,
         epochs=method.epochs,
-        batch_size=method.batch_size or min(128, max(8, rows // 16)),
+        batch_size=adapter_batch(method, rows),
         warmup=0.03,
         weight_decay=0.0,
         schedule="linear",

@@ -11,7 +11,7 @@ from core.measurement.measurement import Work
 from core.measurement.runs import Run
 
 OTHER = "other"  # kind of work: all that is timed by no stage
-GRADIENT, PROMPT = "seconds_per_gradient", "seconds_per_prompt"  # rates
+STEP, GRADIENT, PROMPT = "seconds_per_step", "seconds_per_gradient", "seconds_per_prompt"  # rates
 GENERATED, EMBEDDED = "seconds_per_generated", "seconds_per_embedded"
 TOKENISED_ROWS_PER_SECOND = 4000  # order of magnitude
 STAGES = {  # kind of work -> stage, what it does
@@ -68,11 +68,12 @@ def planned_times(
     if own is None or (base and not token):
         return None
     loads = 1 + 2 * models if own or base else 0
+    training = total.training * tokens * token + total.steps * rates.get(STEP, 0.0)
     lines = {
         "loading": (_count(loads, "time"), loads * load),
         "tokens": (_count(rows, "row"), rows / TOKENISED_ROWS_PER_SECOND),
         "probe": (f"{passes:,} × {tokens:,} tokens", passes * tokens * token),
-        "warm-up": (f"of {_count(models, 'model')}" if models else "of an adapter", total.training * tokens * token),
+        "warm-up": (f"of {_count(models, 'model')}" if models else "of an adapter", training),
         "influence": (f"every row, after {_count(epochs, 'epoch')}", epochs * tokens * rates.get(GRADIENT, 0.0)),
         "confidence": (f"up to {_count(total.prompts, 'prompt')}", total.prompts * rates.get(PROMPT, 0.0)),
         "answers": (f"up to {rows * total.generated:,} tokens", rows * total.generated * rates.get(GENERATED, 0.0)),
@@ -102,4 +103,4 @@ def work_seconds(work: Work, rates: Mapping[str, float], rows: int, tokens: int)
     }
     if any(count and not rates.get(name) for name, count in units.items()):
         return None
-    return sum(count * rates.get(name, 0.0) for name, count in units.items())
+    return sum(count * rates.get(name, 0.0) for name, count in (units | {STEP: work.steps}).items())

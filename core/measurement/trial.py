@@ -27,6 +27,7 @@ class Rates:
 
     seconds_to_load: float = 0.0
     seconds_per_token: float = 0.0  # of a forward pass
+    seconds_per_step: float = 0.0  # to start a training step, besides its tokens
     seconds_per_gradient: float = 0.0  # per token, of a row's gradient and its cosines
     seconds_per_prompt: float = 0.0  # to continue it
     seconds_per_generated: float = 0.0  # per token of a generated answer
@@ -71,7 +72,8 @@ def run_trial(
     began = monotonic()
     model = load_model(ref, dtype=reading.dtype, device=reading.device)
     loaded = monotonic()
-    wanted = rows_to_fill(batch_cost(model.network, model.device, "pass", CPU_TOKENS), batch)
+    cost = batch_cost(model.network, model.device, "pass", CPU_TOKENS)
+    wanted = rows_to_fill(cost, batch)
     if wanted > batch.rows:
         batch = draw(wanted)
     options = activation_options(methods)
@@ -81,6 +83,7 @@ def run_trial(
     rates = Rates(
         seconds_to_load=loaded - began,
         seconds_per_token=seconds / batch.tokens,
+        seconds_per_step=cost.launch * seconds / batch.tokens,
         rows=batch.rows,
         width=out["prompt_embedding"].shape[1],
         active=out[COLUMN].shape[1] if options else 0,

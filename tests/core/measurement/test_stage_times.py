@@ -78,9 +78,18 @@ def test_work_that_no_trial_timed_has_no_price():
     rates = {"seconds_per_token": 1e-3}
     assert work_seconds(Work(base_pass=True), rates, 10, 100) == 0
     assert work_seconds(Work(trained_passes=1), rates, 10, 100) == pytest.approx(0.1)
+    assert work_seconds(Work(training=1, steps=4), rates, 10, 100) == pytest.approx(0.1)  # an older trial
+    assert work_seconds(Work(training=1, steps=4), rates | {"seconds_per_step": 0.2}, 10, 100) == pytest.approx(0.9)
     assert work_seconds(Work(generated=5), rates, 10, 100) is None
     assert work_seconds(Work(embedded=5), rates, 10, 100) is None
     assert work_seconds(Work(embedded=5), rates | {"seconds_per_embedded": 1e-3}, 10, 100) == pytest.approx(0.05)
     assert work_seconds(Work(served=5), rates, 10, 100) == 0  # a server's time is not this machine's
     assert planned_times([Work(generated=5)], base=True, rates=rates, rows=10, tokens=100) is None
     assert planned_times([Work()], base=True, rates={}, rows=10, tokens=100) is None
+
+
+def test_the_steps_of_warm_ups_are_counted_as_they_are_taken(tried):
+    runs, _, methods, pool, _ = tried
+    (shift,), influence = runs[0].summary["rounds"], runs[-1].summary["warm_up"]
+    planned = [measurement_of(method.name).cost(method, pool).steps for method in methods]
+    assert planned == [shift["steps"], 0, 0, 0, influence["steps"]]
