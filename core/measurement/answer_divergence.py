@@ -10,7 +10,6 @@ Each is a separate stage: another embedding or number of bins samples no answer 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -144,12 +143,10 @@ class DivergenceMeasurement(Measurement[AnswerDivergence]):
             asked = prompts.first(rows)["tokens"]
             texts = {"instruction": model.tokenizer.batch_decode(asked), "answers": out["answers"]}
             embed = AnswerEmbedder(model, weights=method.weights)
-            embed(texts)
-            began = perf_counter()
-            embed(texts)
+            _, embedding = replace(prompts, columns=texts).time(embed, rows)
             read = method.answers * sum(map(len, asked))
             longer = (read + count * settings.max_new_tokens / sampler.settings.max_new_tokens) / (read + count)
-            rates["seconds_per_embedded"] = (perf_counter() - began) * longer / (method.answers * len(asked))
+            rates["seconds_per_embedded"] = embedding * longer / (method.answers * len(asked))
         return rates
 
     def files(self, method: AnswerDivergence) -> list[Path]:

@@ -199,7 +199,7 @@ def _start(ref: ModelRef, rows: list[Any], spec: TrainSpec, device: str, dtype: 
     plan = plan_steps(spec, np.array([count_predicted_tokens(spans) for _, spans in rows], np.int64))
     longest = max(len(tokens) for tokens, _ in rows)
     micro_batches = MicroBatches(
-        network, list(parameters.values()), device=device, dtype=dtype, cost=cost, longest=longest
+        network, list(parameters.values()), device=device, dtype=dtype, launch=cost.launch, longest=longest
     )
     return _Run(spec, network, device, dtype, rows, plan, key, parameters, optimizer, cost, micro_batches)
 

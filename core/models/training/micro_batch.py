@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from core.models.batching import BatchCost, Ragged
+from core.models.batching import Ragged
 from core.models.forward_pass import pad_rows
 from core.models.training.response_loss import response_loss, run_body, summed_loss
 from core.workspace.files import LOG
@@ -41,15 +41,15 @@ class MicroBatches:
     """Adds gradients of micro-batches to the parameters of a network in training.
 
     longest  tokens of the longest row there is
-    cost     of a micro-batch: graphs serve where starting a pass costs more than its tokens
+    launch   tokens that take as long as starting a pass (core.models.batching.BatchCost): graphs serve below
     """
 
     def __init__(
-        self, network: Any, parameters: list[nn.Parameter], *, device: str, dtype: str, cost: BatchCost, longest: int
+        self, network: Any, parameters: list[nn.Parameter], *, device: str, dtype: str, launch: int, longest: int
     ) -> None:
         self._network, self._parameters = network, parameters
         self._device, self._dtype = device, dtype
-        self._cost, self._longest = cost, longest
+        self._launch, self._longest = launch, longest
         self._seen: Counter[tuple[int, int]] = Counter()
         self._graphs: dict[tuple[int, int], _Graph] = {}
         self._pool: Any = None
@@ -87,7 +87,7 @@ class MicroBatches:
     def _find_graph(self, rows: int, length: int) -> _Graph | None:
         """Return the graph of a shape; None if the shape has come too seldom, or if graphs do not serve."""
         shape = rows, min(-(-length // LENGTH_STEP) * LENGTH_STEP, self._longest)
-        if not self.captures or rows * shape[1] > self._cost.launch:
+        if not self.captures or rows * shape[1] > self._launch:
             return None
         self._seen[shape] += 1
         if shape not in self._graphs and self._seen[shape] >= WORTH and len(self._graphs) < MOST_GRAPHS:

@@ -439,6 +439,24 @@ def test_a_batch_that_does_not_fit_is_split(ref, data, tmp_path, monkeypatch):
     np.testing.assert_allclose(plain.losses, smaller.losses, rtol=1e-3)
 
 
+def test_graphs_are_released_before_a_batch_is_split(ref, data, tmp_path, monkeypatch):
+    import core.models.training.micro_batch as module
+
+    ran, released = [], iter([True])
+
+    def once(network, tokens, spans, **settings):
+        ran.append(len(tokens))
+        if len(ran) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return loss(network, tokens, spans, **settings)
+
+    loss = module.response_loss
+    monkeypatch.setattr(module, "response_loss", once)
+    monkeypatch.setattr(module.MicroBatches, "stop_capturing", lambda self: next(released))
+    train(ref, **data, spec=FAST, folder=tmp_path / "g")
+    assert ran[1] == ran[0]
+
+
 def test_a_row_too_long_for_memory_is_a_clear_error(ref, data, tmp_path, monkeypatch):
     failing_above(monkeypatch, 10)
     with pytest.raises(ModelError, match=r"Training on a row of \d+ tokens does not fit into the memory of cpu"):

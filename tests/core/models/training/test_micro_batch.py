@@ -2,7 +2,6 @@
 
 import pytest
 
-from core.models.batching import BatchCost
 from core.models.training.micro_batch import LENGTH_STEP, MOST_GRAPHS, WORTH, MicroBatches
 
 
@@ -14,8 +13,7 @@ def batches(monkeypatch):
         self._graphs[shape] = f"graph of {shape}"
 
     def build(*, launch=100_000, longest=2000, device="cuda"):
-        cost = BatchCost(launch=launch, capacity=10**9)
-        return MicroBatches(None, [], device=device, dtype="float32", cost=cost, longest=longest)
+        return MicroBatches(None, [], device=device, dtype="float32", launch=launch, longest=longest)
 
     monkeypatch.setattr(MicroBatches, "_capture", capture)
     return build
